@@ -1,0 +1,1 @@
+"""Agents that come back after a crash."""
