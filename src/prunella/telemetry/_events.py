@@ -22,8 +22,8 @@ class Event:
     """One thing that happened.
 
     Each kind is a subclass with a dotted `name` and fields of its own; `attributes` is the read-only view of
-    those fields, for listeners that treat all kinds alike. Events carry ids, types, counts and durations, never
-    payloads.
+    those fields, for listeners that treat all kinds alike. Events carry ids, types, counts and durations,
+    never payloads.
 
     Attributes:
         time: when it happened, in seconds on Trio's clock.

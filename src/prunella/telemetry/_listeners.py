@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from ..errors import InvalidArgument
 from ._events import Event, Listener
@@ -23,65 +24,67 @@ class Listeners:
         listeners: plain functions of one event.
 
     Raises:
-        InvalidArgument: a listener is not callable.
+        InvalidArgument: a listener is not callable, or is an async function.
     """
 
-    __slots__ = ("_complained", "_listeners")
+    __slots__ = ("_subscriptions",)
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._listeners: tuple[Listener, ...] = tuple(listeners)
-        for listener in self._listeners:
-            _check(listener)
-        self._complained: dict[Listener, float] = {}
+        self._subscriptions = tuple(_Subscription(_checked(listener)) for listener in listeners)
 
     def __bool__(self) -> bool:
-        return bool(self._listeners)
+        return bool(self._subscriptions)
 
     def emit(self, event: Event) -> None:
         """Hands the event to every listener, in the order in which they came.
 
         What a listener raises is logged, at most once a minute for each, and changes nothing else.
         """
-        for listener in self._listeners:
+        for subscription in self._subscriptions:
             try:
-                listener(event)
+                subscription.listener(event)
             except Exception:
-                self._complain(listener, event)
+                subscription.complain(event)
+
+    def subscribe(self, listener: Listener) -> AbstractContextManager[None]:
+        """Lets `listener` hear every event until the block is left.
+
+        Raises:
+            InvalidArgument: it is not callable, or is an async function.
+        """
+        return self._subscribed(_Subscription(_checked(listener)))
 
     @contextmanager
-    def subscribe(self, listener: Listener) -> Iterator[None]:
-        """Lets `listener` hear every event until the block is left."""
-        _check(listener)
-        entry: Listener = _Subscription(listener)
-        self._listeners = (*self._listeners, entry)
+    def _subscribed(self, subscription: _Subscription) -> Iterator[None]:
+        self._subscriptions = (*self._subscriptions, subscription)
         try:
             yield
         finally:
-            self._listeners = tuple(other for other in self._listeners if other is not entry)
-            self._complained.pop(entry, None)
-
-    def _complain(self, listener: Listener, event: Event) -> None:
-        last = self._complained.get(listener)
-        if last is None or event.time - last >= _SECONDS_BETWEEN_COMPLAINTS:
-            self._complained[listener] = event.time
-            logger.exception("telemetry listener %r raised for %s", listener, event.name)
+            self._subscriptions = tuple(other for other in self._subscriptions if other is not subscription)
 
 
 class _Subscription:
-    """One subscription of a listener, told from another of the same function by its identity."""
+    """One subscription of a listener, told from another of the same function by its identity.
 
-    __slots__ = ("listener",)
+    It also remembers the last complaint: a dictionary would ask of listeners that they be hashable.
+    """
 
-    def __init__(self, listener: Callable[[Event], object]) -> None:
+    __slots__ = ("complained", "listener")
+
+    def __init__(self, listener: Listener) -> None:
         self.listener = listener
+        self.complained: float | None = None
 
-    def __call__(self, event: Event) -> object:
-        return self.listener(event)
+    def complain(self, event: Event) -> None:
+        if self.complained is None or event.time - self.complained >= _SECONDS_BETWEEN_COMPLAINTS:
+            self.complained = event.time
+            # A handler or a filter of the user's may raise too, and so may the repr of the listener.
+            with suppress(Exception):
+                logger.exception("telemetry listener %r raised for %s", self.listener, event.name)
 
-    def __repr__(self) -> str:
-        return repr(self.listener)
 
-
-def _check(listener: object) -> None:
-    if not callable(listener):
-        raise InvalidArgument("telemetry", "listener", "a function of one event", listener)
+def _checked(listener: Listener) -> Listener:
+    # An async function would be called and its coroutine dropped: it would hear nothing, silently.
+    if not callable(listener) or inspect.iscoroutinefunction(listener):
+        raise InvalidArgument("telemetry", "listener", "a plain function of one event", listener)
+    return listener
