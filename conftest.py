@@ -1,0 +1,32 @@
+"""What stands above `tests` and the documentation: examples are executed, hypothesis keeps no deadline."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+from sybil import Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.markdown import PythonCodeBlockParser as MarkdownPythonParser
+from sybil.parsers.markdown import SkipParser as MarkdownSkipParser
+from sybil.parsers.rest import PythonCodeBlockParser as DocstringPythonParser
+from sybil.sybil import SybilCollection
+
+# A machine that is busy is slow, and that is no fault of the code.
+settings.register_profile("full", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.load_profile(os.environ.get("PRUNELLA_TEST_PROFILE", "full"))
+
+# Every python block of a page is executed, each page with a namespace of its own. In docstrings these are the
+# blocks that begin with `.. code-block:: python`; what stands behind a plain `::` is an excerpt.
+pages = Sybil(
+    parsers=[MarkdownPythonParser(), MarkdownSkipParser()],
+    patterns=["*.md"],
+    excludes=["CHANGELOG.md"],
+)
+docstrings = Sybil(
+    parsers=[DocstringPythonParser()],
+    pattern="src/**/*.py",
+    document_types={".py": PythonDocStringDocument},
+)
+pytest_collect_file = SybilCollection((pages, docstrings)).pytest()
