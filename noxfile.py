@@ -26,11 +26,12 @@ nox.options.sessions = ["tests", "lint", "types", "docs", "architecture", "demo"
 
 def show_pyenv_interpreters() -> None:
     """Put pyenv's interpreters on the path: its shims answer only for the version that is selected."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    for version in SUPPORTED:
-        found = sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
-        if found:
-            os.environ["PATH"] = f"{found[-1].parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.environ["PATH"].split(os.pathsep)
+    for shims in [Path(entry) for entry in path if Path(entry).name == "shims"]:
+        for version in SUPPORTED:
+            found = sorted(shims.parent.glob(f"versions/{version}.*/bin/python{version}"))
+            path = [*(str(python.parent) for python in found[-1:]), *path]
+    os.environ["PATH"] = os.pathsep.join(path)
 
 
 def is_there(version: str) -> bool:
