@@ -5,7 +5,9 @@ from ._data import check_data
 from ._errors import DecodeError, InvalidPattern, InvalidSignal, PayloadTooLarge, SignalError
 from ._http import HTTPMode, from_http, to_http
 from ._identity import new_id, new_ids, time_of_id
+from ._router import Route, Router, matches
 from ._signal import Signal
+from ._trace import Trace
 
 __all__ = [
     "DecodeError",
@@ -14,14 +16,18 @@ __all__ = [
     "InvalidPattern",
     "InvalidSignal",
     "PayloadTooLarge",
+    "Route",
+    "Router",
     "Signal",
     "SignalError",
+    "Trace",
     "check_data",
     "decode",
     "decode_batch",
     "encode",
     "encode_batch",
     "from_http",
+    "matches",
     "new_id",
     "new_ids",
     "time_of_id",
