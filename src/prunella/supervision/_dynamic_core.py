@@ -1,0 +1,287 @@
+"""The decisions of a `DynamicSupervisor`: children that come and go, in no order, start and stop all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from ._core import Core, Host, Request, Steps, Verb, start_failed, stopped
+from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped, TooManyChildren
+from ._info import ChildInfo
+from ._policies import Budget, ChildState, RestartWindow, restarts_after
+from ._reasons import Shutdown
+from ._records import ChildSpec, Ending, Failure, Life, Slot
+
+__all__ = ["DynamicCore"]
+
+
+class DynamicSpec(Protocol):
+    """What this core reads of a supervisor's spec."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def max_children(self) -> float: ...
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def max_restarts(self) -> int: ...
+    @property
+    def max_seconds(self) -> float: ...
+
+
+class _Retry:
+    """A note to oneself: try this restart again, unless it has been called off meanwhile."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+
+
+class DynamicCore(Core):
+    """The synchronous machine behind one life of a `DynamicSupervisor`."""
+
+    dynamic = True
+
+    def __init__(self, spec: DynamicSpec, host: Host) -> None:
+        super().__init__(host, spec.id)
+        self._max_children = spec.max_children
+        self._max_restarts = spec.max_restarts
+        self._max_seconds = spec.max_seconds
+        self._window = (
+            RestartWindow(spec.max_restarts, spec.max_seconds) if spec.budget is Budget.SHARED else None
+        )
+        self._slots: dict[Slot, None] = {}
+        self._waiting: dict[Slot, list[Request]] = {}
+
+    # What the host says.
+
+    def life_started(self, life: Life) -> None:
+        self._inbox.append(life)
+        self._advance()
+
+    def life_ended(self, life: Life) -> None:
+        if life.started:
+            self._report_exit(life.slot, life)
+        self._inbox.append(life)
+        self._advance()
+
+    def withdraw(self, request: Request) -> bool:
+        if request.verb is not Verb.START:
+            return True  # What was asked is done all the same; only nobody waits for it.
+        return super().withdraw(request)
+
+    def slots(self) -> Sequence[Slot]:
+        return tuple(self._slots)
+
+    @property
+    def size(self) -> int:
+        """How many children there are, those that start and those that wait for a restart included."""
+        return len(self._slots)
+
+    def find(self, subject: object) -> Slot:
+        """The child that a `ChildInfo`, or an id that occurs once, names.
+
+        Raises:
+            ChildNotFound: there is none, or the life that the info names is over.
+            InvalidSpec: the id occurs more than once.
+        """
+        if isinstance(subject, ChildInfo):
+            slot = subject._slot
+            if slot in self._slots and (
+                slot.life is subject._life or slot.state is ChildState.RESTARTING or slot.life is None
+            ):
+                return slot
+            raise ChildNotFound(subject.id)
+        found = [slot for slot in self._slots if slot.spec.id == subject]
+        if not found:
+            raise ChildNotFound(str(subject))
+        if len(found) > 1:
+            expected = "a ChildInfo, or an id that occurs once"
+            raise InvalidSpec(f"dynamic supervisor {self.id!r}", "child", expected, subject)
+        return found[0]
+
+    def _cut_off(self, slot: Slot) -> None:
+        """Cuts off a start in progress; whoever waits for it is told when its life has ended."""
+        life = slot.present
+        if life is not None and not (life.started or life.ended) and life.cut is None:
+            life.cut = Shutdown()
+            self.host.stop(life)
+
+    # The life of a supervisor.
+
+    def _decide(self) -> Steps:
+        self.host.booted()
+        while self._ending is None:
+            while self._inbox and self._ending is None:
+                self._serve(self._inbox.popleft())
+            if self._ending is None:
+                yield
+        yield from self._stop_all()
+
+    def _stop_all(self) -> Steps:
+        self._serve_all()
+        for slot in self.slots():
+            self._stop(slot)
+        self._serve_all()
+        while self._slots:
+            yield
+            self._serve_all()
+
+    def _serve_all(self) -> None:
+        while self._inbox:
+            self._serve(self._inbox.popleft())
+
+    def _serve(self, item: Life | _Retry | Request) -> None:
+        if isinstance(item, Life):
+            self._changed(item)
+        elif isinstance(item, _Retry):
+            if item.slot.retry is item and self._ending is None:
+                item.slot.retry = None
+                self._attempt(item.slot)
+        elif not item.withdrawn:
+            self._answer(item)
+
+    # What becomes of one child.
+
+    def _changed(self, life: Life) -> None:
+        """A life has started, or ended, or both since anybody looked."""
+        slot = life.slot
+        if life.settled:
+            return
+        if life.started and slot.state in (ChildState.STARTING, ChildState.RESTARTING) and life.cut is None:
+            self._started(slot, life)
+        if life.ended:
+            self._settle(slot, life)
+            if not life.started or life.cut is not None:
+                self._not_started(slot, life)
+            elif life.stopping or self._ending is not None:
+                self._report_shutdown(slot, life)
+                self._remove(slot)
+            else:
+                self._exited(slot, life)
+
+    def _started(self, slot: Slot, life: Life) -> None:
+        restart = slot.state is ChildState.RESTARTING
+        if restart:
+            slot.restarts += 1
+        slot.enter(ChildState.RUNNING, self.host.now())
+        self.host.report_start(slot, life, restart=restart)
+        for request in self._waiting.pop(slot, ()):
+            request.answer(self.host.info(slot))
+
+    def _not_started(self, slot: Slot, life: Life) -> None:
+        if life.ignored and life.cut is None:
+            stopped(slot, self.host.now())
+            for request in self._waiting.pop(slot, ()):
+                request.answer(self.host.info(slot))
+            self._remove(slot)
+            return
+        failure = self._failure(slot, life)
+        slot.reason = life.cut or life.reason
+        self.host.report_failed_start(slot, failure)
+        called_off = self._ending is not None or isinstance(life.cut, Shutdown)
+        if slot.state is ChildState.RESTARTING and not called_off:
+            self._try_later(slot, self._delay(slot))
+            return
+        waiting = self._waiting.pop(slot, ())
+        self._remove(slot)
+        for request in waiting:
+            if request.verb is Verb.START:
+                request.refuse(start_failed(failure))
+            else:
+                request.answer(None)
+
+    def _exited(self, slot: Slot, life: Life) -> None:
+        """A child has ended by itself."""
+        self._end_row_after_a_long_life(slot, life)
+        assert life.reason is not None
+        if life.interrupted or not restarts_after(slot.spec.restart, life.reason):
+            self._remove(slot)
+            return
+        slot.enter(ChildState.RESTARTING, self.host.now())
+        delay = self._delay(slot)
+        if delay > 0:
+            self._try_later(slot, delay)
+        else:
+            self._attempt(slot)
+
+    def _attempt(self, slot: Slot) -> None:
+        window = self._window
+        if window is None:
+            window = slot.window = slot.window or RestartWindow(self._max_restarts, self._max_seconds)
+        if window.admit(self.host.now()):
+            self.host.start(slot)
+        else:
+            self._give_up(slot)
+
+    def _give_up(self, slot: Slot) -> None:
+        assert slot.reason is not None
+        failure = Failure(self._path(slot.spec), slot.reason)
+        self._remove(slot)
+        on_child = self._window is None
+        if not on_child:
+            self._ending = Ending(Shutdown(), gave_up=failure)
+        self.host.report_giving_up(slot, failure, on_child=on_child)
+
+    def _try_later(self, slot: Slot, delay: float) -> None:
+        note = _Retry(slot)
+        slot.retry = note
+        if delay > 0:
+            self.host.later(delay, partial(self._post, note))
+        else:
+            self._inbox.append(note)
+
+    def _post(self, note: _Retry) -> None:
+        if note.slot.retry is note:
+            self._inbox.append(note)
+            self._advance()
+
+    def _stop(self, slot: Slot) -> None:
+        life = slot.present
+        if life is None:
+            self._remove(slot)
+        elif not (life.started or life.ended):
+            self._cut_off(slot)
+        elif not life.ended and not life.stopping:
+            slot.enter(ChildState.STOPPING, self.host.now())
+            self.host.stop(life)
+
+    def _remove(self, slot: Slot) -> None:
+        stopped(slot, self.host.now())
+        self._slots.pop(slot, None)
+        for request in self._waiting.pop(slot, ()):
+            request.answer(None)
+
+    # Calls.
+
+    def _answer(self, request: Request) -> None:
+        try:
+            if request.verb is Verb.START:
+                self._start_child(request)
+            elif request.verb is Verb.TERMINATE:
+                self._terminate_child(request)
+            else:
+                # No child is ever stopped and kept here, so there is none to restart or delete.
+                subject = request.subject
+                raise ChildNotFound(subject.id if isinstance(subject, ChildInfo) else str(subject))
+        except SupervisionError as error:
+            request.refuse(error)
+
+    def _start_child(self, request: Request) -> None:
+        spec: ChildSpec = request.subject
+        if self._ending is not None:
+            raise SupervisorStopped(self.id)
+        if len(self._slots) >= self._max_children:
+            raise TooManyChildren(self.id, self._max_children)
+        slot = request.slot = Slot(spec, self.host.now())
+        self._slots[slot] = None
+        self._waiting[slot] = [request]
+        self.host.start(slot)
+
+    def _terminate_child(self, request: Request) -> None:
+        slot = self.find(request.subject)
+        self._waiting.setdefault(slot, []).append(request)
+        self._stop(slot)

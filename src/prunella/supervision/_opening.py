@@ -1,0 +1,356 @@
+"""Opening a tree: its root, its nursery, and its end, however that comes."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import math
+import os
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..telemetry import Listener, Listeners
+from ._errors import InvalidSpec, SupervisorFailed
+from ._core import start_failed
+from ._life import HostedLife, TaskLife, acting_life, current_life
+from ._live import LiveSupervisor, SupervisorLife
+from ._policies import check_seconds
+from ._reasons import Crashed, ExitReason, Shutdown
+from ._reports import Log, Reporter, StillStopping
+from ._service import Service
+
+if TYPE_CHECKING:
+    from ._handle import DynamicHandle, SupervisorHandle
+    from ._specs import DynamicSupervisor, Supervisor
+    from ._tasks import TaskHandle, TaskSupervisor
+
+__all__ = ["Tree", "open_supervisor", "run"]
+
+_EX_SOFTWARE = 70  # sysexits.h: an internal error was detected; what a supervisor of processes sees.
+_SECONDS_BETWEEN_WARNINGS = 10.0
+
+
+class RootSpec(Protocol):
+    """What can be opened."""
+
+    @property
+    def id(self) -> str: ...
+    def _core(self, host: LiveSupervisor) -> Any: ...
+    def _handle(self, live: LiveSupervisor) -> Any: ...
+
+
+class Tree:
+    """One opened tree. Everything that its supervisors and children share hangs here; there are no globals.
+
+    Attributes:
+        context: the context in which it was opened; every life runs in a fresh copy.
+        service: its helper task.
+        reporter: where its reports go.
+        random: chance, for the jitter of backoffs.
+        parent: the life inside which it was opened; None for an outermost tree.
+        root: the running side of its root.
+        block_scope: around the user's block, which is cancelled when the supervisor ends by itself.
+    """
+
+    def __init__(self, spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> None:
+        self.context = contextvars.copy_context()
+        self.service = Service()
+        self.random = random.Random()
+        self.parent: TaskLife | None = None
+        self.block_scope = trio.CancelScope()
+        self._log = Log(self.service.soon)
+        self.reporter = Reporter(Listeners(telemetry), self._log)
+        self._abandon_after = abandon_after
+        self._lives = 0
+        self._tasks = 0
+        self._booted = False
+        self._interrupt: BaseException | None = None
+        self._closing_since: float | None = None
+        self._opener: trio.lowlevel.Task | None = None
+        self.root = LiveSupervisor(self, spec, "", None)
+
+    # What happens in the tree.
+
+    def next_life(self) -> int:
+        """The number of the next life."""
+        self._lives += 1
+        return self._lives
+
+    def task_begins(self) -> None:
+        """A task of the tree begins."""
+        self._tasks += 1
+
+    def task_ends(self) -> None:
+        """A task of the tree has really ended."""
+        self._tasks -= 1
+        if self._tasks == 0 and self._closing_since is not None:
+            self.changed()
+
+    def has_booted(self) -> None:
+        """All children of the root have started."""
+        self._booted = True
+        self.changed()
+
+    def changed(self) -> None:
+        """Something has happened that the opener may be waiting for; and the block has no point any more."""
+        if self.root.ending is not None:
+            self.block_scope.cancel(reason=f"supervisor {self.root.spec.id!r} has ended")
+        if self._opener is not None:
+            trio.lowlevel.reschedule(self._opener)
+            self._opener = None
+
+    def interrupted(self, error: BaseException) -> None:
+        """Ctrl-C, or `SystemExit`: the first stops the tree in order, a second one kills what is left."""
+        if self._interrupt is None:
+            self._interrupt = error
+            self.root.core.stop(Shutdown())
+        else:
+            self.root.kill_all()
+
+    def kill(self) -> None:
+        """The life inside which it was opened has no time left."""
+        self.root.kill_all()
+
+    def give_up_waiting(self) -> None:
+        """The life inside which it was opened was declared unresponsive."""
+        self.root.give_up_waiting()
+
+    # Opening and closing, for the task that does it.
+
+    @asynccontextmanager
+    async def nursery(self) -> AsyncIterator[None]:
+        """The root's nursery: in this task for an outermost tree, in a task beside the child's for an inner one.
+
+        So only the outermost block has to wait for tasks that do not end.
+        """
+        if current_life() is None:
+            async with trio.open_nursery() as self.root.nursery:
+                self.root.nursery.start_soon(self.service.run, name="prunella service")
+                yield
+            return
+        parent = self.parent = acting_life("open_supervisor()")
+        if parent.subtrees is None:
+            parent.subtrees = {}
+        parent.subtrees[self] = None
+        opened, done = trio.Event(), trio.Event()
+        parent.host.tree.task_begins()
+        parent.host.nursery.start_soon(self._keep, opened, done, name=f"supervisor {self.root.spec.id}")
+        try:
+            with trio.CancelScope(shield=True):
+                await opened.wait()
+            yield
+        finally:
+            done.set()
+            parent.subtrees.pop(self, None)
+
+    @enable_ki_protection
+    async def _keep(self, opened: trio.Event, done: trio.Event) -> None:
+        assert self.parent is not None
+        try:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as self.root.nursery:
+                    self.root.nursery.start_soon(self.service.run, name="prunella service")
+                    opened.set()
+                    await done.wait()
+        finally:
+            self.parent.host.tree.task_ends()
+
+    @enable_ki_protection
+    async def boot(self) -> bool:
+        """Starts the children of the root.
+
+        Returns:
+            Whether all have started.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.root.core.boot()
+        while not self._booted and self.root.ending is None:
+            await self._until_something_changes()
+        return self.root.ending is None
+
+    @enable_ki_protection
+    async def close(self, error: BaseException | None) -> None:
+        """Stops the tree in order, whatever comes meanwhile, and waits for it.
+
+        Args:
+            error: what the block, or the boot, raised.
+        """
+        self._closing_since = trio.current_time()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.interrupted(error)
+        else:
+            self.root.core.stop(Shutdown())
+        self.service.call_at(self._closing_since + _SECONDS_BETWEEN_WARNINGS, self._warn)
+        if self._abandon_after is not None:
+            self.service.call_at(self._closing_since + self._abandon_after, self._abandon)
+        with trio.CancelScope(shield=True):
+            while not self._is_over:
+                try:
+                    await self._until_something_changes()
+                except KeyboardInterrupt as interrupt:
+                    self.interrupted(interrupt)
+        self._log.close()
+        self.service.close()
+
+    @property
+    def _is_over(self) -> bool:
+        # An inner tree does not wait for tasks that do not end; the outermost has no choice.
+        return self.root.ending is not None and (self.parent is not None or self._tasks == 0)
+
+    async def _until_something_changes(self) -> None:
+        self._opener = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._opener = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Raises what the block is to be left with, if anything.
+
+        Args:
+            error: what the block, or the boot, raised.
+        """
+        failed = self._failed()
+        if self._interrupt is not None:
+            if self._interrupt is not error and self._interrupt.__context__ is None:
+                self._interrupt.__context__ = error
+            raise self._interrupt
+        if error is not None:
+            if failed is not None and error.__context__ is None:
+                error.__context__ = failed
+            raise error
+        if failed is not None:
+            raise failed
+
+    def _failed(self) -> Exception | None:
+        ending = self.root.ending
+        assert ending is not None
+        if ending.start_failure is not None:
+            return start_failed(ending.start_failure)
+        if ending.gave_up is not None:
+            return SupervisorFailed(self.root.spec.id, ending.gave_up.path, ending.gave_up.reason)
+        if isinstance(ending.reason, Crashed):
+            return SupervisorFailed(self.root.spec.id, self.root.spec.id, ending.reason)
+        return None
+
+    # The last resort.
+
+    def _warn(self) -> None:
+        assert self._closing_since is not None
+        now = trio.current_time()
+        event = StillStopping(
+            time=now, waiting_for=tuple(_still_running(self.root))[:10], seconds=now - self._closing_since
+        )
+        self.reporter.report(event, logging.WARNING)
+        self.service.call_at(now + _SECONDS_BETWEEN_WARNINGS, self._warn)
+
+    def _abandon(self) -> None:
+        self._warn()
+        self._log.close()
+        logging.shutdown()
+        os._exit(_EX_SOFTWARE)
+
+
+def _still_running(live: LiveSupervisor) -> list[str]:
+    """The paths of the workers that keep a tree from ending."""
+    paths = [life.path for life in live.unresponsive]
+    for life in live.core.lives():
+        if isinstance(life, SupervisorLife):
+            paths += _still_running(life.live)
+        elif isinstance(life, HostedLife):
+            paths.append(life.path)
+    return paths
+
+
+@overload
+def open_supervisor(
+    spec: Supervisor, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
+) -> AbstractAsyncContextManager[SupervisorHandle]: ...
+@overload
+def open_supervisor(
+    spec: DynamicSupervisor, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
+) -> AbstractAsyncContextManager[DynamicHandle]: ...
+@overload
+def open_supervisor(
+    spec: TaskSupervisor, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
+) -> AbstractAsyncContextManager[TaskHandle]: ...
+def open_supervisor(
+    spec: Any, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
+) -> Any:
+    """Opens a tree for the length of a block::
+
+        async with open_supervisor(spec) as supervisor:
+            print(supervisor.which_children())
+
+    The block begins when all children have started, and is left when all have been stopped, in reverse order, each
+    within its shutdown time. That also holds when the block is cancelled from outside, raises, or is interrupted by
+    Ctrl-C: the children are shielded, the tree stops in order, and then what had come goes on, bare. If the
+    supervisor ends while the block runs, the block is cancelled.
+
+    Inside a child it opens a tree of that child's own.
+
+    Args:
+        spec: a `Supervisor`, `DynamicSupervisor` or `TaskSupervisor`.
+        telemetry: listeners: functions that are called, at once, with every report of the tree.
+        abandon_after: seconds, counted from when the block is being left, after which the process is ended
+            (`os._exit` with status 70) if there are still tasks that do not end. None to wait for them, and to say so
+            every ten seconds.
+
+    Returns:
+        An asynchronous context manager that gives the handle.
+
+    Raises:
+        InvalidSpec: `spec` is none, or another argument is wrong.
+        StartFailed: a child failed to start; those that had started are stopped.
+        SupervisorFailed: the supervisor gave up while the block ran.
+    """
+    if not hasattr(spec, "_core"):
+        raise InvalidSpec(
+            "open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec
+        )
+    if abandon_after is not None:
+        check_seconds("open_supervisor", "abandon_after", abandon_after)
+    return _open(spec, telemetry, abandon_after)
+
+
+@asynccontextmanager
+@enable_ki_protection
+async def _open(
+    spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None
+) -> AsyncIterator[Any]:
+    tree = Tree(spec, telemetry, abandon_after)
+    error: BaseException | None = None
+    async with tree.nursery():
+        try:
+            if await tree.boot():
+                with tree.block_scope:
+                    yield tree.root.handle
+        except GeneratorExit:
+            raise
+        except BaseException as caught:
+            # Kept until the tree has stopped, then raised as it is.
+            error = caught
+        await tree.close(error)
+    tree.conclude(error)
+
+
+async def run(
+    spec: Any,
+    *,
+    telemetry: Iterable[Listener] = (),
+    abandon_after: float | None = None,
+    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+) -> ExitReason:
+    """Runs a tree until it ends; see the specs' method of that name."""
+    async with open_supervisor(spec, telemetry=telemetry, abandon_after=abandon_after) as handle:
+        task_status.started(handle)
+        await handle.wait_stopped()
+    reason: ExitReason = handle._live.ending.reason
+    return reason

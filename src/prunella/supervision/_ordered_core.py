@@ -1,0 +1,384 @@
+"""The decisions of a `Supervisor`: the restart loop over an ordered list of children, as OTP defines it.
+
+Read `_decide` first: it is the life of a supervisor from boot to end. Section numbers in the comments are those of
+OTP's own manual in its order: start, exits, strategies, intensity, failing restarts, shutdown, auto-shutdown, calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+from ._core import Core, Host, Request, Steps, Verb, shutdown_after_failed_start, start_failed, stopped
+from ._errors import (
+    AlreadyPresent,
+    AlreadyStarted,
+    ChildNotFound,
+    ChildRestarting,
+    ChildRunning,
+    InvalidSpec,
+    SupervisionError,
+)
+from ._policies import AutoShutdown, ChildState, Restart, RestartWindow, Strategy, restarts_after
+from ._reasons import Shutdown
+from ._records import ChildSpec, Ending, Failure, Life, Slot
+
+__all__ = ["OrderedCore"]
+
+
+class OrderedSpec(Protocol):
+    """What this core reads of a supervisor's spec."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def children(self) -> Iterable[ChildSpec]: ...
+    @property
+    def strategy(self) -> Strategy: ...
+    @property
+    def max_restarts(self) -> int: ...
+    @property
+    def max_seconds(self) -> float: ...
+    @property
+    def auto_shutdown(self) -> AutoShutdown: ...
+
+
+class _Retry:
+    """A note to oneself: try this restart again, unless it has been called off meanwhile."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+
+
+class OrderedCore(Core):
+    """The synchronous machine behind one life of a `Supervisor`."""
+
+    def __init__(self, spec: OrderedSpec, host: Host) -> None:
+        super().__init__(host, spec.id)
+        self._strategy = spec.strategy
+        self._auto_shutdown = spec.auto_shutdown
+        self._window = RestartWindow(spec.max_restarts, spec.max_seconds)
+        now = host.now()
+        self._slots: dict[str, Slot] = {}
+        for child in spec.children:
+            slot = Slot(child, now)
+            slot.state = ChildState.STOPPED
+            self._slots[child.id] = slot
+
+    # What the host says.
+
+    def life_ended(self, life: Life) -> None:
+        slot = life.slot
+        if life.started:
+            self._report_exit(slot, life)
+            if not life.stopping:
+                self._inbox.append(life)
+        self._advance()
+
+    def ask(self, request: Request) -> None:
+        if request.verb is Verb.TERMINATE:
+            # A start in progress is the one thing that does not keep a caller waiting.
+            slot = self._slots.get(request.subject)
+            if slot is not None and slot.life is not None and not (slot.life.started or slot.life.ended):
+                request.slot = slot
+                slot.cut_off = True
+        super().ask(request)
+
+    def withdraw(self, request: Request) -> bool:
+        if request.verb in (Verb.TERMINATE, Verb.DELETE):
+            return True  # What was asked is done all the same; only nobody waits for it.
+        return super().withdraw(request)
+
+    def slots(self) -> Sequence[Slot]:
+        return tuple(self._slots.values())
+
+    def find(self, id: object) -> Slot:
+        """The child of that id.
+
+        Raises:
+            ChildNotFound: there is none.
+        """
+        slot = self._slots.get(id) if isinstance(id, str) else None
+        if slot is None:
+            raise ChildNotFound(str(id))
+        return slot
+
+    def _cut_off(self, slot: Slot) -> None:
+        slot.cut_off = True
+        self._advance()
+
+    # The life of a supervisor.
+
+    def _decide(self) -> Steps:
+        yield from self._boot()
+        while self._ending is None:
+            if self._inbox:
+                yield from self._serve(self._inbox.popleft())
+            else:
+                yield
+        for slot in reversed(self.slots()):
+            yield from self._stop(slot)
+
+    def _boot(self) -> Steps:
+        """Starts the children of the list one after another. There is no retry, and the window is not asked."""
+        for slot in self.slots():
+            if self._ending is not None:
+                return
+            slot.enter(ChildState.STARTING, self.host.now())
+            yield from self._start(slot)
+            if slot.state is ChildState.STARTING:
+                failure = self._failed(slot)
+                if self._ending is None:
+                    self._ending = Ending(shutdown_after_failed_start(failure), start_failure=failure)
+                return
+        if self._ending is None:
+            self.host.booted()
+
+    def _serve(self, item: Life | _Retry | Request) -> Steps:
+        if isinstance(item, Life):
+            yield from self._exited(item)
+        elif isinstance(item, _Retry):
+            if item.slot.retry is item:
+                item.slot.retry = None
+                yield from self._attempt(item.slot)
+        elif not item.withdrawn:
+            yield from self._answer(item)
+
+    # Starting and stopping one child.
+
+    def _start(self, slot: Slot, *, restart: bool = False) -> Steps:
+        """Starts a child and waits until it has started, has declined to, or has failed.
+
+        Afterwards its state is RUNNING, STOPPED (ignored), or what it was before if the start failed.
+        """
+        slot.cut_off = False
+        self.host.start(slot)
+        life = slot.life
+        assert life is not None
+        while not (life.started or life.ended):
+            if (self._ending is not None or slot.cut_off) and life.cut is None:
+                life.cut = Shutdown()
+                self.host.stop(life)
+            else:
+                yield
+        slot.cut_off = False
+        now = self.host.now()
+        if life.started:
+            if restart:
+                slot.restarts += 1
+            slot.enter(ChildState.RUNNING, now)
+            self.host.report_start(slot, life, restart=restart)
+        elif life.ignored and life.cut is None:
+            self._settle(slot, life)
+            stopped(slot, now)
+            if slot.spec.restart is Restart.TEMPORARY:
+                self._forget(slot)
+
+    def _failed(self, slot: Slot) -> Failure:
+        """Takes note of a start that failed."""
+        life = slot.life
+        assert life is not None
+        failure = self._failure(slot, life)
+        self._settle(slot, life)
+        slot.reason = life.cut or life.reason
+        stopped(slot, self.host.now())
+        self.host.report_failed_start(slot, failure)
+        return failure
+
+    def _stop(self, slot: Slot) -> Steps:
+        """Stops a child, by its own shutdown time, and waits for its end. Its siblings do not notice."""
+        life = slot.present
+        if life is not None:
+            if not life.ended:
+                slot.enter(ChildState.STOPPING, self.host.now())
+                self.host.stop(life)
+                while not life.ended:
+                    yield
+            self._settle(slot, life)
+            self._report_shutdown(slot, life)
+        stopped(slot, self.host.now())
+
+    def _forget(self, slot: Slot) -> None:
+        if self._slots.get(slot.spec.id) is slot:
+            del self._slots[slot.spec.id]
+
+    # Exits.
+
+    def _exited(self, life: Life) -> Steps:
+        """A child has ended by itself."""
+        slot = life.slot
+        if life.settled:
+            return  # It was found dead while its group was being stopped: that is the same one restart.
+        self._settle(slot, life)
+        self._end_row_after_a_long_life(slot, life)
+        assert life.reason is not None
+        if life.interrupted:
+            stopped(slot, self.host.now())
+        elif restarts_after(slot.spec.restart, life.reason):
+            slot.enter(ChildState.RESTARTING, self.host.now())
+            delay = self._delay(slot)
+            if delay > 0:
+                self._try_later(slot, delay)
+            else:
+                yield from self._attempt(slot)
+        else:
+            stopped(slot, self.host.now())
+            if slot.spec.restart is Restart.TEMPORARY:
+                self._forget(slot)
+            if slot.spec.significant:
+                self._consider_auto_shutdown()
+
+    def _consider_auto_shutdown(self) -> None:
+        done = self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or (
+            self._auto_shutdown is AutoShutdown.ALL_SIGNIFICANT
+            and not any(
+                slot.present is not None or slot.state is ChildState.RESTARTING
+                for slot in self._slots.values()
+                if slot.spec.significant
+            )
+        )
+        if done and self._ending is None:
+            self._ending = Ending(Shutdown())
+
+    # Restarts.
+
+    def _attempt(self, slot: Slot) -> Steps:
+        """One restart on behalf of a child, counted once however many children it concerns."""
+        if not self._window.admit(self.host.now()):
+            self._give_up(slot)
+            return
+        if self._strategy is Strategy.ONE_FOR_ONE:
+            yield from self._restart(slot)
+            return
+        for member in reversed(self._group(slot)):
+            yield from self._stop(member)
+            if self._ending is not None:
+                return
+        for member in self._group(slot):
+            if member.spec.restart is Restart.TEMPORARY:
+                self._forget(member)
+        # A group restart is a fresh start of the group: also of those that had ended cleanly, had been terminated or
+        # had declined to start.
+        for member in self._group(slot):
+            if self._ending is not None:
+                return
+            member.enter(ChildState.RESTARTING if member is slot else ChildState.STARTING, self.host.now())
+            yield from self._restart(member)
+            if member.state is ChildState.RESTARTING:
+                return  # From here on, the next try concerns this one.
+
+    def _group(self, slot: Slot) -> list[Slot]:
+        """The children that are restarted along with one, itself included, in start order."""
+        group = list(self._slots.values())
+        return group if self._strategy is Strategy.ONE_FOR_ALL else group[group.index(slot) :]
+
+    def _restart(self, slot: Slot) -> Steps:
+        """Starts a child again; puts off the next try if that fails."""
+        before = slot.state
+        yield from self._start(slot, restart=True)
+        if slot.state is before:
+            self._failed(slot)
+            if self._ending is None:
+                slot.enter(ChildState.RESTARTING, self.host.now())
+                self._try_later(slot, self._delay(slot))
+
+    def _try_later(self, slot: Slot, delay: float) -> None:
+        """Posts a note, behind whatever waits already: calls are served between two tries."""
+        note = _Retry(slot)
+        slot.retry = note
+        if delay > 0:
+            self.host.later(delay, partial(self._post, note))
+        else:
+            self._inbox.append(note)
+
+    def _post(self, note: _Retry) -> None:
+        if note.slot.retry is note:
+            self._inbox.append(note)
+            self._advance()
+
+    def _give_up(self, slot: Slot) -> None:
+        assert slot.reason is not None
+        failure = Failure(self._path(slot.spec), slot.reason)
+        stopped(slot, self.host.now())
+        if self._ending is None:
+            self._ending = Ending(Shutdown(), gave_up=failure)
+        self.host.report_giving_up(slot, failure, on_child=False)
+
+    # Calls.
+
+    def _answer(self, request: Request) -> Steps:
+        try:
+            if request.verb is Verb.START:
+                yield from self._start_child(request)
+            elif request.verb is Verb.TERMINATE:
+                yield from self._terminate_child(request)
+            elif request.verb is Verb.RESTART:
+                yield from self._restart_child(request)
+            else:
+                self._delete_child(request)
+        except SupervisionError as error:
+            request.refuse(error)
+
+    def _start_child(self, request: Request) -> Steps:
+        spec: ChildSpec = request.subject
+        slot = self._slots.get(spec.id)
+        if slot is not None:
+            if slot.present is not None:
+                raise AlreadyStarted(spec.id, self.host.info(slot))
+            raise AlreadyPresent(spec.id)
+        check_significance(spec, self._auto_shutdown)
+        slot = request.slot = Slot(spec, self.host.now())
+        self._slots[spec.id] = slot
+        yield from self._start(slot)
+        if slot.state is ChildState.STARTING:
+            failure = self._failed(slot)
+            self._forget(slot)
+            raise start_failed(failure)
+        request.answer(self.host.info(slot))
+
+    def _terminate_child(self, request: Request) -> Steps:
+        slot = self._slots.get(request.subject)
+        if slot is None:
+            if request.slot is None:
+                raise ChildNotFound(request.subject)
+        else:
+            yield from self._stop(slot)
+            if slot.spec.restart is Restart.TEMPORARY:
+                self._forget(slot)
+        request.answer(None)
+
+    def _restart_child(self, request: Request) -> Steps:
+        slot = self._idle(request.subject)
+        request.slot = slot
+        slot.enter(ChildState.STARTING, self.host.now())
+        yield from self._start(slot)
+        if slot.state is ChildState.STARTING:
+            raise start_failed(self._failed(slot))
+        request.answer(self.host.info(slot))
+
+    def _delete_child(self, request: Request) -> None:
+        self._forget(self._idle(request.subject))
+        request.answer(None)
+
+    def _idle(self, id: str) -> Slot:
+        slot = self.find(id)
+        if slot.state is ChildState.RESTARTING:
+            raise ChildRestarting(id)
+        if slot.present is not None:
+            raise ChildRunning(id)
+        return slot
+
+
+def check_significance(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:
+    """A significant child needs a supervisor that minds.
+
+    Raises:
+        InvalidSpec: the supervisor's `auto_shutdown` is ``never``.
+    """
+    if spec.significant and auto_shutdown is AutoShutdown.NEVER:
+        raise InvalidSpec(
+            f"child {spec.id!r}", "significant", "False, as its supervisor's auto_shutdown is 'never'", True
+        )
