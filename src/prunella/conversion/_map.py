@@ -91,9 +91,7 @@ class Map(Mapping[K, V_co]):
         return hash(self._items)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"a Map does not change: use set() or update(), which give a new one (tried {name!r})"
-        )
+        raise AttributeError(f"a Map does not change: use set() or update(), which give a new one (tried {name!r})")
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a Map does not change: delete() gives a new one (tried {name!r})")

@@ -8,6 +8,7 @@ from ._identity import new_id, new_ids, time_of_id
 from ._router import Route, Router, matches
 from ._signal import Signal
 from ._trace import Trace
+from ._typed import SignalType, type_of
 
 __all__ = [
     "DecodeError",
@@ -20,6 +21,7 @@ __all__ = [
     "Router",
     "Signal",
     "SignalError",
+    "SignalType",
     "Trace",
     "check_data",
     "decode",
@@ -32,4 +34,5 @@ __all__ = [
     "new_ids",
     "time_of_id",
     "to_http",
+    "type_of",
 ]

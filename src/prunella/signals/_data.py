@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from ._errors import InvalidSignal, PayloadTooLarge
+from ._errors import InvalidSignal, PayloadTooLarge, Words
 
 __all__ = ["MAX_DEPTH", "Unreadable", "check_data", "find_problem"]
 
@@ -57,9 +57,7 @@ class _Walk:
                 raise _Problem("", f"nesting of at most {MAX_DEPTH}", "more")
             for key, item in value.items():
                 if not isinstance(key, str):
-                    raise _Problem(
-                        "", "a mapping with keys of type str", f"a key of type {type(key).__name__}"
-                    )
+                    raise _Problem("", "a mapping with keys of type str", f"a key of type {type(key).__name__}")
                 self.size += 3
                 try:
                     self._text(key)
@@ -113,7 +111,7 @@ def check_data(data: Any, *, owner: str = "Signal", limit: int = 10_000_000) -> 
     try:
         walk.visit(data, 0)
     except _Problem as problem:
-        raise InvalidSignal(owner, "data" + problem.path, problem.expected, _Got(problem.got)) from None
+        raise InvalidSignal(owner, "data" + problem.path, problem.expected, Words(problem.got)) from None
     except PayloadTooLarge as error:
         raise PayloadTooLarge(error.size, limit) from None
 
@@ -130,16 +128,6 @@ def find_problem(document: Any, envelope: int = 0) -> tuple[str, str] | None:
     except _Problem as problem:
         return problem.path, f"expected {problem.expected}, got {problem.got}"
     return None
-
-
-class _Got:
-    """What came, in words: shown by an error in the place of the value itself."""
-
-    def __init__(self, words: str) -> None:
-        self.words = words
-
-    def __repr__(self) -> str:
-        return self.words
 
 
 def _step(key: str) -> str:

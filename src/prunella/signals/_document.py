@@ -55,9 +55,7 @@ def signal_of(attributes: dict[str, Any], data: Any, path: str, prefix: str = ""
 
     version = attributes.pop("specversion", None)
     if version != SPECVERSION or not isinstance(version, str):
-        raise refuse(
-            "specversion", f'expected "{SPECVERSION}", got {"nothing" if version is None else "another"}'
-        )
+        raise refuse("specversion", f'expected "{SPECVERSION}", got {"nothing" if version is None else "another"}')
     required = []
     for name in ("type", "source", "id"):
         value = attributes.pop(name, None)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ..errors import DefinitionError, InvalidArgument, PrunellaError
 
-__all__ = ["DecodeError", "InvalidPattern", "InvalidSignal", "PayloadTooLarge", "SignalError"]
+__all__ = ["DecodeError", "InvalidPattern", "InvalidSignal", "PayloadTooLarge", "SignalError", "Words"]
 
 
 class SignalError(PrunellaError):
@@ -71,3 +71,15 @@ class PayloadTooLarge(SignalError, ValueError):
 
     def __str__(self) -> str:
         return f"a document of {self.size} bytes is over the limit of {self.limit} bytes"
+
+
+class Words:
+    """What came, in words: an error shows them in the place of the value itself."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text

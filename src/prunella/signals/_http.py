@@ -96,21 +96,13 @@ def from_http(headers: Mapping[str, str], body: bytes, *, limit: int = DEFAULT_L
             return decode(body, limit=limit)
         if media_type == _STRUCTURED_MSGPACK:
             return decode(body, format="msgpack", limit=limit)
-        hint = (
-            "; decode_batch reads batches" if media_type.startswith("application/cloudevents-batch") else ""
-        )
-        raise DecodeError(
-            f"headers.{_CONTENT_TYPE}", f"expected one signal as {_STRUCTURED_JSON}, got another{hint}"
-        )
+        hint = "; decode_batch reads batches" if media_type.startswith("application/cloudevents-batch") else ""
+        raise DecodeError(f"headers.{_CONTENT_TYPE}", f"expected one signal as {_STRUCTURED_JSON}, got another{hint}")
     attributes: dict[str, Any] = {
-        name.removeprefix(_PREFIX): _decoded(name, value)
-        for name, value in found.items()
-        if name.startswith(_PREFIX)
+        name.removeprefix(_PREFIX): _decoded(name, value) for name, value in found.items() if name.startswith(_PREFIX)
     }
     if "specversion" not in attributes:
-        raise DecodeError(
-            "headers", f"neither {_CONTENT_TYPE}: {_STRUCTURED_JSON} nor ce-specversion is there"
-        )
+        raise DecodeError("headers", f"neither {_CONTENT_TYPE}: {_STRUCTURED_JSON} nor ce-specversion is there")
     if content_type is not None:
         attributes.setdefault("datacontenttype", content_type)
     kind = found.get(_BODY)
@@ -197,6 +189,4 @@ def _decoded(name: str, value: str) -> str:
     try:
         return _PERCENT.sub(lambda match: bytes.fromhex(match[0].replace("%", "")).decode(), value)
     except UnicodeDecodeError:
-        raise DecodeError(
-            f"headers.{name[:100]}", "expected percent-encoded UTF-8, got other bytes"
-        ) from None
+        raise DecodeError(f"headers.{name[:100]}", "expected percent-encoded UTF-8, got other bytes") from None

@@ -63,9 +63,7 @@ def _event(signal: Signal, limit: int) -> dict[str, Any]:
     return event
 
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 
 def _written(value: Any, limit: int) -> bytes:

@@ -28,9 +28,7 @@ def parsed(pattern: str) -> tuple[str, ...]:
     for segment in segments:
         if segment == REST:
             if before == REST:
-                raise InvalidPattern(
-                    pattern, "'**' stands beside another '**', which says nothing more; write one"
-                )
+                raise InvalidPattern(pattern, "'**' stands beside another '**', which says nothing more; write one")
         elif segment != ANY and _LITERAL.fullmatch(segment) is None:
             raise InvalidPattern(pattern, _problem(segment))
         before = segment

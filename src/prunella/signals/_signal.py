@@ -124,9 +124,7 @@ class Signal:
         # Id and time are drawn now, so that both are those of this moment and ids follow the order of making;
         # they get the form that people read when somebody asks.
         draft._id = uuid7() if id is LEFT_OUT else checked_text(_named(type), "id", id)
-        draft._time = (
-            time_ns() if time is LEFT_OUT else None if time is None else checked_time(_named(type), time)
-        )
+        draft._time = time_ns() if time is LEFT_OUT else None if time is None else checked_time(_named(type), time)
         draft.subject = None if subject is None else checked_text(_named(type), "subject", subject)
         if datacontenttype is LEFT_OUT:
             draft.datacontenttype = None if data is None or isinstance(data, bytes) else "application/json"
@@ -134,9 +132,7 @@ class Signal:
             draft.datacontenttype = None
         else:
             draft.datacontenttype = checked_text(_named(type), "datacontenttype", datacontenttype)
-        draft.dataschema = (
-            None if dataschema is None else checked_text(_named(type), "dataschema", dataschema)
-        )
+        draft.dataschema = None if dataschema is None else checked_text(_named(type), "dataschema", dataschema)
         draft.extensions = (
             NO_EXTENSIONS if extensions is NO_EXTENSIONS else checked_extensions(_named(type), extensions)
         )
