@@ -90,15 +90,16 @@ class Request:
     Args:
         verb: what is asked.
         subject: the spec of the child, or what names it.
-        on_answer: called once, when there is an answer.
+        wake: wakes whoever waits for the answer, if somebody does; tells whether it has. Called when there is an
+            answer, and when a child that was to be started has begun to run.
     """
 
-    __slots__ = ("answered", "error", "on_answer", "slot", "subject", "value", "verb", "withdrawn")
+    __slots__ = ("answered", "error", "slot", "subject", "value", "verb", "wake", "withdrawn")
 
-    def __init__(self, verb: Verb, subject: Any, on_answer: Callable[[Request], None]) -> None:
+    def __init__(self, verb: Verb, subject: Any, wake: Callable[[], bool]) -> None:
         self.verb = verb
         self.subject = subject
-        self.on_answer = on_answer
+        self.wake = wake
         self.slot: Slot | None = None
         self.withdrawn = False
         self.answered = False
@@ -108,12 +109,12 @@ class Request:
     def answer(self, value: ChildInfo | None) -> None:
         self.answered = True
         self.value = value
-        self.on_answer(self)
+        self.wake()
 
     def refuse(self, error: BaseException) -> None:
         self.answered = True
         self.error = error
-        self.on_answer(self)
+        self.wake()
 
 
 class Core:

@@ -50,9 +50,7 @@ class DynamicCore(Core):
         self._max_children = spec.max_children
         self._max_restarts = spec.max_restarts
         self._max_seconds = spec.max_seconds
-        self._window = (
-            RestartWindow(spec.max_restarts, spec.max_seconds) if spec.budget is Budget.SHARED else None
-        )
+        self._window = RestartWindow(spec.max_restarts, spec.max_seconds) if spec.budget is Budget.SHARED else None
         self._slots: dict[Slot, None] = {}
         self._waiting: dict[Slot, list[Request]] = {}
 
@@ -167,7 +165,8 @@ class DynamicCore(Core):
         restart = slot.state is ChildState.RESTARTING
         if restart:
             slot.restarts += 1
-        slot.enter(ChildState.RUNNING, self.host.now())
+        slot.starter = None
+        slot.enter(ChildState.RUNNING, life.born)
         self.host.report_start(slot, life, restart=restart)
         for request in self._waiting.pop(slot, ()):
             request.answer(self.host.info(slot))
@@ -277,6 +276,7 @@ class DynamicCore(Core):
         if len(self._slots) >= self._max_children:
             raise TooManyChildren(self.id, self._max_children)
         slot = request.slot = Slot(spec, self.host.now())
+        slot.starter = request.wake
         self._slots[slot] = None
         self._waiting[slot] = [request]
         self.host.start(slot)

@@ -246,17 +246,20 @@ class _Handle(Generic[_Subject]):
         parked = False
         raise_cancelled: Callable[[], Any] | None = None
 
-        def wake(_: Request) -> None:
-            if parked:
-                trio.lowlevel.reschedule(task)
+        def wake() -> bool:
+            nonlocal parked
+            if not parked:
+                return False
+            parked = False
+            trio.lowlevel.reschedule(task)
+            return True
 
         def abort(reraise: Callable[[], Any]) -> trio.lowlevel.Abort:
             nonlocal parked, raise_cancelled
-            if request.answered:
-                return trio.lowlevel.Abort.FAILED
             if live.core.withdraw(request):
                 parked = False
                 return trio.lowlevel.Abort.SUCCEEDED
+            # A start is in progress. It is being cut off, and the answer comes when nothing of it is left.
             raise_cancelled = reraise
             return trio.lowlevel.Abort.FAILED
 
@@ -264,9 +267,10 @@ class _Handle(Generic[_Subject]):
         live.core.ask(request)
         if request.answered:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        else:
+        while not request.answered:
             parked = True
             await trio.lowlevel.wait_task_rescheduled(abort)
+            live.tree.service.do_chores()
         if raise_cancelled is not None:
             raise_cancelled()
         if request.error is not None:

@@ -59,7 +59,7 @@ class HostedLife(Life):
     __slots__ = ("host", "waiters")
 
     def __init__(self, host: LiveSupervisor, slot: Slot) -> None:
-        super().__init__(slot, host.tree.next_life(), trio.current_time())
+        super().__init__(slot, host.tree.next_life())
         self.host = host
         self.waiters: dict[object, Callable[[], object]] | None = None
 
@@ -161,7 +161,7 @@ class TaskLife(HostedLife):
         self._cleanup_deadline: float | None = None
         self._cleanup_cut = False
         self.stale = False
-        self.registrations: dict[Registry, None] | None = None
+        self.registrations: dict[Registry[Any], None] | None = None
         self.subtrees: dict[Tree, None] | None = None
 
     def check_fresh(self, what: str) -> None:
@@ -181,7 +181,7 @@ class TaskLife(HostedLife):
         self.host.nursery.start_soon(self._run, name=spec.id)
         if spec.start_timeout is not None:
             self._timer = self.host.tree.service.call_at(
-                self.born + spec.start_timeout, self._start_timed_out
+                trio.current_time() + spec.start_timeout, self._start_timed_out
             )
 
     @enable_ki_protection
@@ -196,7 +196,7 @@ class TaskLife(HostedLife):
                     if spec._takes_task_status:
                         await _call_with_status(spec.function, self.arguments(), _TaskStatus(self))
                     else:
-                        self.host.tree.service.soon(self._first_step_taken)
+                        self.host.tree.service.soon(self._first_step_taken, self.slot.starter)
                         await _call(spec.function, self.arguments())
                     returned = True
         except (GeneratorExit, trio.TrioInternalError):
@@ -368,9 +368,7 @@ class TaskLife(HostedLife):
         if self._cleanup_deadline is None:
             # It ends by itself: the time counts from now.
             shutdown = self.slot.spec.shutdown
-            self._cleanup_deadline = (
-                -math.inf if shutdown == BRUTAL_KILL else trio.current_time() + float(shutdown)
-            )
+            self._cleanup_deadline = -math.inf if shutdown == BRUTAL_KILL else trio.current_time() + float(shutdown)
         return min(self._cleanup_deadline, self._deadline)
 
 

@@ -50,8 +50,8 @@ class LiveSupervisor:
     """
 
     __slots__ = (
-        "_over_waiters", "core", "ending", "extra_arguments", "handle", "life", "nursery", "path", "root_slot", "spec", "tree",
-        "unresponsive",
+        "_over_waiters", "core", "ending", "extra_arguments", "handle", "life", "nursery", "path", "root_slot", "spec",
+        "tree", "unresponsive",
     )  # fmt: skip
 
     nursery: trio.Nursery
@@ -154,9 +154,7 @@ class LiveSupervisor:
             return
         common = self._common(slot, life)
         event = (
-            ChildRestarted(**common, reason=slot.reason, restarts=slot.restarts)
-            if restart
-            else ChildStarted(**common)
+            ChildRestarted(**common, reason=slot.reason, restarts=slot.restarts) if restart else ChildStarted(**common)
         )
         self.tree.reporter.report(event, logging.INFO)
 

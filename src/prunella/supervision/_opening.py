@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import math
 import os
 import random
 from collections.abc import AsyncIterator, Iterable
@@ -15,8 +14,8 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..telemetry import Listener, Listeners
-from ._errors import InvalidSpec, SupervisorFailed
 from ._core import start_failed
+from ._errors import InvalidSpec, SupervisorFailed
 from ._life import HostedLife, TaskLife, acting_life, current_life
 from ._live import LiveSupervisor, SupervisorLife
 from ._policies import check_seconds
@@ -281,9 +280,7 @@ def open_supervisor(
 def open_supervisor(
     spec: TaskSupervisor, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
 ) -> AbstractAsyncContextManager[TaskHandle]: ...
-def open_supervisor(
-    spec: Any, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None
-) -> Any:
+def open_supervisor(spec: Any, *, telemetry: Iterable[Listener] = (), abandon_after: float | None = None) -> Any:
     """Opens a tree for the length of a block::
 
         async with open_supervisor(spec) as supervisor:
@@ -312,9 +309,7 @@ def open_supervisor(
         SupervisorFailed: the supervisor gave up while the block ran.
     """
     if not hasattr(spec, "_core"):
-        raise InvalidSpec(
-            "open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec
-        )
+        raise InvalidSpec("open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec)
     if abandon_after is not None:
         check_seconds("open_supervisor", "abandon_after", abandon_after)
     return _open(spec, telemetry, abandon_after)
@@ -322,9 +317,7 @@ def open_supervisor(
 
 @asynccontextmanager
 @enable_ki_protection
-async def _open(
-    spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None
-) -> AsyncIterator[Any]:
+async def _open(spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> AsyncIterator[Any]:
     tree = Tree(spec, telemetry, abandon_after)
     error: BaseException | None = None
     async with tree.nursery():

@@ -165,15 +165,15 @@ class OrderedCore(Core):
             else:
                 yield
         slot.cut_off = False
-        now = self.host.now()
+        slot.starter = None
         if life.started:
             if restart:
                 slot.restarts += 1
-            slot.enter(ChildState.RUNNING, now)
+            slot.enter(ChildState.RUNNING, life.born)
             self.host.report_start(slot, life, restart=restart)
         elif life.ignored and life.cut is None:
             self._settle(slot, life)
-            stopped(slot, now)
+            stopped(slot, self.host.now())
             if slot.spec.restart is Restart.TEMPORARY:
                 self._forget(slot)
 
@@ -331,6 +331,7 @@ class OrderedCore(Core):
             raise AlreadyPresent(spec.id)
         check_significance(spec, self._auto_shutdown)
         slot = request.slot = Slot(spec, self.host.now())
+        slot.starter = request.wake
         self._slots[spec.id] = slot
         yield from self._start(slot)
         if slot.state is ChildState.STARTING:

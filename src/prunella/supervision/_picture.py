@@ -100,7 +100,7 @@ def render(node: TreeNode) -> str:
 
 def _render(node: TreeNode, first: str, rest: str, lines: list[str]) -> None:
     lines.append(first + _line(node))
-    below = [*node.children, *node.unresponsive]
+    below: list[TreeNode | ChildInfo] = [*node.children, *node.unresponsive]
     for position, child in enumerate(below, 1):
         last = position == len(below)
         branch, stem = ("└─ ", "   ") if last else ("├─ ", "│  ")

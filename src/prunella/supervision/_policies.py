@@ -114,9 +114,7 @@ def end_is_expected(restart: Restart, reason: ExitReason) -> bool:
     return reason.clean and restart is not Restart.PERMANENT
 
 
-def end_in_shutdown_is_expected(
-    restart: Restart, shutdown: ShutdownTime, reason: ExitReason, *, dynamic: bool
-) -> bool:
+def end_in_shutdown_is_expected(restart: Restart, shutdown: ShutdownTime, reason: ExitReason, *, dynamic: bool) -> bool:
     """Whether the end of a child that its supervisor stopped needs no report (OTP's ``shutdown_error``).
 
     Args:

@@ -94,9 +94,7 @@ def _capture(error: BaseException, skip: frozenset[CodeType], seen: set[int], li
     context = None if error.__suppress_context__ else linked(error.__context__)
     members: tuple[CapturedError, ...] = ()
     if isinstance(error, BaseExceptionGroup):
-        members = tuple(
-            member for inner in error.exceptions[:_MOST_MEMBERS] if (member := linked(inner)) is not None
-        )
+        members = tuple(member for inner in error.exceptions[:_MOST_MEMBERS] if (member := linked(inner)) is not None)
     return CapturedError(type(error), _message(error), tuple(places[-_MOST_PLACES:]), cause, context, members)
 
 
@@ -232,7 +230,7 @@ class Exit(Exception):
         InvalidSpec: any other reason; nobody ends killed or crashed on purpose.
     """
 
-    def __init__(self, reason: Normal | Shutdown = Normal()) -> None:  # noqa: B008 - a frozen value
+    def __init__(self, reason: Normal | Shutdown = Normal()) -> None:
         if not isinstance(reason, Normal | Shutdown):
             raise InvalidSpec("Exit", "reason", "Normal() or Shutdown(...)", reason)
         super().__init__(reason)

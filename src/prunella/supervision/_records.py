@@ -1,4 +1,4 @@
-"""What the decision core keeps of a child: a `Slot` for as long as the supervisor has it, a `Life` for each time it runs."""
+"""What the decision core keeps of a child: a `Slot` while the supervisor has it, a `Life` for each time it runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._policies import ChildState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._policies import Backoff, ChildKind, Restart, RestartWindow, ShutdownTime
     from ._reasons import ExitReason
 
@@ -68,7 +70,7 @@ class Life:
     Attributes:
         slot: whose life it is.
         number: unique within the tree, in the order of starts.
-        born: when it began, and later when it had started.
+        born: when it had started.
         started: whether it has said so, or taken its first step.
         value: what it gave to ``task_status.started``.
         ended: whether it has ended, logically at least.
@@ -87,10 +89,10 @@ class Life:
         "started", "stopping", "value",
     )  # fmt: skip
 
-    def __init__(self, slot: Slot, number: int, born: float) -> None:
+    def __init__(self, slot: Slot, number: int) -> None:
         self.slot = slot
         self.number = number
-        self.born = born
+        self.born = 0.0
         self.started = False
         self.value: Any = None
         self.ended = False
@@ -117,10 +119,11 @@ class Slot:
         row: restarts in a row, for the backoff.
         retry: identifies the restart that is put off; None if none is.
         cut_off: whether somebody wants its start in progress cut off.
+        starter: wakes whoever waits for its start.
         window: its own intensity window, if it has one.
     """
 
-    __slots__ = ("cut_off", "life", "reason", "restarts", "retry", "row", "since", "spec", "state", "window")
+    __slots__ = ("cut_off", "life", "reason", "restarts", "retry", "row", "since", "spec", "starter", "state", "window")
 
     def __init__(self, spec: ChildSpec, now: float) -> None:
         self.spec = spec
@@ -132,6 +135,7 @@ class Slot:
         self.row = 0
         self.retry: object = None
         self.cut_off = False
+        self.starter: Callable[[], bool] | None = None
         self.window: RestartWindow | None = None
 
     @property

@@ -64,10 +64,17 @@ class Service:
             self._heap = [entry for entry in heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
 
-    def soon(self, chore: Callable[[], None]) -> None:
-        """Calls `chore` in the next step of the event loop."""
+    def soon(self, chore: Callable[[], None], minder: Callable[[], bool] | None = None) -> None:
+        """Calls `chore` in the next step of the event loop.
+
+        Args:
+            chore: what is to be done.
+            minder: wakes a task that will call `do_chores` in that step, if there is one to wake; then this one need
+                not be woken.
+        """
         self._chores.append(chore)
-        self._wake()
+        if minder is None or not minder():
+            self._wake()
 
     def close(self) -> None:
         """Ends the task, after the chores that are left."""

@@ -89,11 +89,11 @@ class Child:
         if id is None:
             id = name_of(function)
         owner = f"Child {check_id('Child', id)!r}"
-        restart = check_choice(owner, "restart", restart, Restart)
+        restart = Restart(check_choice(owner, "restart", restart, Restart))
         if start_timeout is not None:
             start_timeout = check_seconds(owner, "start_timeout", start_timeout, above_zero=True)
         _check_common(owner, restart, significant, backoff)
-        self.__attrs_init__(  # type: ignore[attr-defined]  # attrs makes it
+        self.__attrs_init__(
             function, args, id, restart, check_shutdown(owner, shutdown), start_timeout, significant, backoff,
             _takes_task_status(function),
         )  # fmt: skip
@@ -153,7 +153,7 @@ class Supervised:
         """
         from ._opening import run
 
-        return await run(self, telemetry=telemetry, abandon_after=abandon_after, task_status=task_status)  # type: ignore[arg-type]
+        return await run(self, telemetry=telemetry, abandon_after=abandon_after, task_status=task_status)
 
 
 @final
@@ -208,10 +208,10 @@ class Supervisor(Supervised):
         backoff: Backoff | None = None,
     ) -> None:
         owner = f"Supervisor {check_id('Supervisor', id)!r}"
-        auto_shutdown = check_choice(owner, "auto_shutdown", auto_shutdown, AutoShutdown)
-        restart = check_choice(owner, "restart", restart, Restart)
+        auto_shutdown = AutoShutdown(check_choice(owner, "auto_shutdown", auto_shutdown, AutoShutdown))
+        restart = Restart(check_choice(owner, "restart", restart, Restart))
         _check_common(owner, restart, significant, backoff)
-        self.__attrs_init__(  # type: ignore[attr-defined]  # attrs makes it
+        self.__attrs_init__(
             _checked_children(owner, children, auto_shutdown),
             id,
             check_choice(owner, "strategy", strategy, Strategy),
@@ -287,9 +287,9 @@ class DynamicSupervisor(Supervised):
         backoff: Backoff | None = None,
     ) -> None:
         owner = f"DynamicSupervisor {check_id('DynamicSupervisor', id)!r}"
-        restart = check_choice(owner, "restart", restart, Restart)
+        restart = Restart(check_choice(owner, "restart", restart, Restart))
         _check_common(owner, restart, significant, backoff)
-        self.__attrs_init__(  # type: ignore[attr-defined]  # attrs makes it
+        self.__attrs_init__(
             id,
             check_count(owner, "max_children", max_children, or_infinite=True),
             tuple(extra_arguments),
@@ -324,6 +324,8 @@ def as_spec(owner: str, item: object) -> Any:
     Raises:
         InvalidSpec: it is none.
     """
+    if type(item) is Child:
+        return item
     spec = item
     if not hasattr(item, "kind") and isinstance(item, AsChild) and not isinstance(item, type):
         spec = item.as_child()
@@ -333,9 +335,7 @@ def as_spec(owner: str, item: object) -> Any:
     return spec
 
 
-def _checked_children(
-    owner: str, children: Iterable[AsChild], auto_shutdown: AutoShutdown
-) -> tuple[Spec, ...]:
+def _checked_children(owner: str, children: Iterable[AsChild], auto_shutdown: AutoShutdown) -> tuple[Spec, ...]:
     if isinstance(children, str | bytes | Mapping) or not isinstance(children, Iterable):
         raise InvalidSpec(owner, "children", "a list of children", children)
     specs = tuple(as_spec(owner, item) for item in children)
@@ -343,9 +343,7 @@ def _checked_children(
     for spec in specs:
         if spec.id in known:
             twins = (known[spec.id], spec)
-            raise InvalidSpec(
-                owner, "children", f"different: two have the id {spec.id!r} (give one an id)", twins
-            )
+            raise InvalidSpec(owner, "children", f"different: two have the id {spec.id!r} (give one an id)", twins)
         known[spec.id] = spec
         check_significance(spec, auto_shutdown)
     return specs

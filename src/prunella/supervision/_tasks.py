@@ -6,7 +6,8 @@ import contextvars
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, TypeVarTuple, final
 
 import attrs
 import outcome
@@ -33,17 +34,14 @@ from ._policies import (
 from ._specs import Supervised, name_of
 
 if TYPE_CHECKING:
-    from typing import TypeVarTuple, Unpack
-
     from ._core import Core, Host
     from ._reasons import ExitReason
-
-    Args = TypeVarTuple("Args")
 
 __all__ = ["TaskHandle", "TaskResults", "TaskSupervisor"]
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+Args = TypeVarTuple("Args")
 
 
 @final
@@ -88,7 +86,7 @@ class TaskSupervisor(Supervised):
         shutdown: ShutdownTime = math.inf,
     ) -> None:
         owner = f"TaskSupervisor {check_id('TaskSupervisor', id)!r}"
-        self.__attrs_init__(  # type: ignore[attr-defined]  # attrs makes it
+        self.__attrs_init__(
             id,
             check_count(owner, "max_children", max_children, or_infinite=True),
             check_shutdown(owner, task_shutdown),
@@ -130,9 +128,7 @@ class _Job:
     backoff: ClassVar[Backoff | None] = None
     _takes_task_status: ClassVar[bool] = False
 
-    def __init__(
-        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], shutdown: ShutdownTime
-    ) -> None:
+    def __init__(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], shutdown: ShutdownTime) -> None:
         if not callable(function):
             raise InvalidSpec("task", "function", "an async function", function)
         self.id = name_of(function)
@@ -162,11 +158,7 @@ class _Job:
             return outcome.Value(self.value)
         error, self.error = self.error, None
         if error is None:
-            error = (
-                SupervisorStopped(id)
-                if stopped
-                else SupervisionError(f"task {self.id!r} was stopped: {reason}")
-            )
+            error = SupervisorStopped(id) if stopped else SupervisionError(f"task {self.id!r} was stopped: {reason}")
         return outcome.Error(error)
 
 
@@ -175,7 +167,7 @@ class TaskHandle(DynamicHandle):
 
     __slots__ = ()
 
-    def start_soon(self, function: Callable[[Unpack[Args]], Awaitable[object]], *args: Unpack[Args]) -> None:
+    def start_soon(self, function: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Starts a task and forgets it; if it crashes, that is reported, and nothing else happens.
 
         Args:
@@ -189,7 +181,7 @@ class TaskHandle(DynamicHandle):
         """
         self._begin(function, args)
 
-    async def run(self, function: Callable[[Unpack[Args]], Awaitable[Result]], *args: Unpack[Args]) -> Result:
+    async def run(self, function: Callable[[*Args], Awaitable[Result]], *args: *Args) -> Result:
         """Runs a task and waits for it. Cancelling the caller cancels the task, and waits for its end.
 
         Args:
@@ -243,7 +235,7 @@ class TaskHandle(DynamicHandle):
             ordered: whether results come in the order of the items, or as they are done.
 
         Returns:
-            An asynchronous iterator of outcomes: the crash of one item is its `outcome.Error` and touches no other.
+            An asynchronous iterator of outcomes: the crash of one item is its `outcome.Error`, and touches no other.
 
         Raises:
             InvalidSpec: `max_concurrency` is not a whole number of at least 1.
@@ -253,9 +245,7 @@ class TaskHandle(DynamicHandle):
         if check_count("map()", "max_concurrency", max_concurrency) == 0:
             raise InvalidSpec("map()", "max_concurrency", "a whole number of at least 1", max_concurrency)
         await trio.lowlevel.checkpoint()
-        results: TaskResults[Item, Result] = TaskResults(
-            self, function, iter(items), max_concurrency, ordered
-        )
+        results: TaskResults[Item, Result] = TaskResults(self, function, iter(items), max_concurrency, ordered)
         try:
             results._fill()
             yield results
@@ -329,7 +319,7 @@ class TaskResults(Generic[Item, Result]):
                 return
             live, job, life = self._handle._begin(self._function, (item,))
             self._running[job] = (live, life)
-            life.when_ended(self, lambda job=job: self._ended(job))
+            life.when_ended(self, partial(self._ended, job))
 
     def _ended(self, job: _Job) -> None:
         if job in self._running:
@@ -352,5 +342,5 @@ def _cancel(live: LiveSupervisor, life: HostedLife) -> None:
         live.core.ask(Request(Verb.TERMINATE, live.info(life.slot), _nobody_waits))
 
 
-def _nobody_waits(_: Request) -> None:
-    pass
+def _nobody_waits() -> bool:
+    return False
