@@ -96,7 +96,7 @@ def demo(session: nox.Session) -> None:
     session.run("prunella", "run", "examples/helpdesk.py", "--signals", "examples/data/helpdesk.jsonl")
 
 
-@nox.session
+@nox.session(python=NEWEST)
 def bench(session: nox.Session) -> None:
     """Measure: `nox -s bench`, or `nox -s bench -- supervision --its-own-option`."""
     session.install(EXTRAS, *group("bench"))
@@ -108,7 +108,18 @@ def bench(session: nox.Session) -> None:
     chosen = [argument for argument in session.posargs if argument in files]
     options = [argument for argument in session.posargs if argument not in files]
     for name in chosen or files:
-        session.run("python", str(files[name]), *options)
+        peers = ["--triotp", python_with_triotp(session)] if name == "supervision" else []
+        session.run("python", str(files[name]), *peers, *options)
+
+
+def python_with_triotp(session: nox.Session) -> str:
+    """What is compared with must not choose our versions: it gets an environment of its own."""
+    environment = Path(session.virtualenv.location) / "triotp"
+    python = environment / session.virtualenv.bin_paths[0].rpartition(os.sep)[2] / "python"
+    if not python.exists():
+        session.run("python", "-m", "venv", str(environment))
+    session.run(str(python), "-m", "pip", "install", "--quiet", *group("triotp"), external=True)
+    return str(python)
 
 
 @nox.session
