@@ -29,9 +29,7 @@ def typed_names() -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
             for imported in node.names:
-                assert imported.asname == imported.name, (
-                    "without `as` a type checker takes the name as private"
-                )
+                assert imported.asname == imported.name, "without `as` a type checker takes the name as private"
                 yield imported.name, node.module
 
 

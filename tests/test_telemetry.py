@@ -76,9 +76,7 @@ class TestEvent:
 class TestListeners:
     def test_hear_every_event_in_the_order_in_which_they_came(self) -> None:
         heard: list[tuple[str, Event]] = []
-        listeners = Listeners(
-            [lambda event: heard.append(("a", event)), lambda event: heard.append(("b", event))]
-        )
+        listeners = Listeners([lambda event: heard.append(("a", event)), lambda event: heard.append(("b", event))])
 
         listeners.emit(moved(1.0))
         listeners.emit(moved(2.0))

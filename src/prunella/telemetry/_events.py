@@ -44,11 +44,7 @@ class Event:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The fields that this kind of event adds, by name."""
-        own = {
-            field.name: getattr(self, field.name)
-            for field in attrs.fields(type(self))
-            if field.name not in _COMMON
-        }
+        own = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.name not in _COMMON}
         return MappingProxyType(own)
 
 
