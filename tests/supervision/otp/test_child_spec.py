@@ -189,7 +189,9 @@ async def test_kind_tells_workers_from_supervisors(troupe: Troupe, autojump_cloc
         assert kinds == ["worker", "supervisor", "supervisor"]
 
 
-async def test_what_a_start_hands_through_is_seen_in_the_info(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_what_a_start_hands_through_is_seen_in_the_info(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, child specification: start returns ok with info."""
     async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor:
         assert supervisor.get_child("c1").started == "c1, life 1"
@@ -247,7 +249,9 @@ async def test_a_function_that_gives_nothing_to_await_fails_to_start(autojump_cl
     assert isinstance(failure.value.__cause__, TypeError)
 
 
-async def test_a_start_that_raises_has_failed_with_that_error(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_a_start_that_raises_has_failed_with_that_error(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, child specification: start raises."""
     error = OSError("no such host")
     troupe.plan("c1", error)

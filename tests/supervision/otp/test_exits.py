@@ -46,7 +46,9 @@ async def test_a_permanent_child_is_restarted_whatever_its_reason(
     ending: Ending, reason: ExitReason, troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     """OTP, exits: permanent, all reasons; each time a new life."""
-    async with open_supervisor(Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]) as supervisor:
+    async with open_supervisor(
+        Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]
+    ) as supervisor:
         before = supervisor.get_child("c1")
         await troupe.end("c1", ending())
         after = supervisor.get_child("c1")
@@ -200,7 +202,9 @@ async def test_a_cancelled_that_belongs_to_no_scope_of_the_child_is_a_crash(
         assert troupe.starts["c2"] == 1
 
 
-async def test_an_exit_out_of_a_nursery_of_the_child_is_that_exit(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_an_exit_out_of_a_nursery_of_the_child_is_that_exit(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, exits: one reason, although Trio makes groups."""
 
     async def leaves() -> None:

@@ -8,7 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from prunella.supervision import AutoShutdown, DynamicSupervisor, InvalidSpec, Strategy, Supervisor, open_supervisor
+from prunella.supervision import (
+    AutoShutdown,
+    DynamicSupervisor,
+    InvalidSpec,
+    Strategy,
+    Supervisor,
+    open_supervisor,
+)
 
 from .children import Troupe, states
 
@@ -16,7 +23,12 @@ from .children import Troupe, states
 def test_three_restarts_in_five_seconds_one_for_one_and_no_shutdown_by_itself() -> None:
     """OTP, supervisor flags: defaults; three restarts as in Elixir, not one."""
     spec = Supervisor([])
-    assert (spec.strategy, spec.max_restarts, spec.max_seconds, spec.auto_shutdown) == ("one_for_one", 3, 5.0, "never")
+    assert (spec.strategy, spec.max_restarts, spec.max_seconds, spec.auto_shutdown) == (
+        "one_for_one",
+        3,
+        5.0,
+        "never",
+    )
 
 
 def test_a_dynamic_supervisor_has_the_same_window_and_no_limit() -> None:
@@ -63,7 +75,9 @@ def test_an_unknown_auto_shutdown_is_refused(auto_shutdown: object) -> None:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("auto_shutdown", list(AutoShutdown))
-def test_a_flag_is_given_as_a_member_or_as_plain_text(strategy: Strategy, auto_shutdown: AutoShutdown) -> None:
+def test_a_flag_is_given_as_a_member_or_as_plain_text(
+    strategy: Strategy, auto_shutdown: AutoShutdown
+) -> None:
     """OTP, supervisor flags: the values of strategy and auto_shutdown."""
     plain = Supervisor([], strategy=str(strategy), auto_shutdown=str(auto_shutdown))
     assert plain == Supervisor([], strategy=strategy, auto_shutdown=auto_shutdown)
@@ -83,11 +97,16 @@ def test_a_dynamic_supervisor_has_one_strategy_and_does_not_shut_down_by_itself(
         DynamicSupervisor(**{flag: "one_for_one"})  # type: ignore[arg-type]
 
 
-async def test_calls_are_served_one_at_a_time_in_their_order(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_calls_are_served_one_at_a_time_in_their_order(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, supervisor flags: one mailbox, served one at a time."""
     gate = trio.Event()
     troupe.plan("c2", gate)
-    async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor, trio.open_nursery() as nursery:
+    async with (
+        open_supervisor(Supervisor(troupe.children("c1"))) as supervisor,
+        trio.open_nursery() as nursery,
+    ):
         for call, argument in [
             (supervisor.start_child, troupe.child("c2")),
             (supervisor.terminate_child, "c1"),
@@ -109,7 +128,10 @@ async def test_the_end_of_a_child_waits_for_the_call_that_is_being_served(
     """OTP, supervisor flags: exits and requests come from one mailbox."""
     gate = trio.Event()
     troupe.plan("c2", gate)
-    async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor, trio.open_nursery() as nursery:
+    async with (
+        open_supervisor(Supervisor(troupe.children("c1"))) as supervisor,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(supervisor.start_child, troupe.child("c2"))
         await wait_all_tasks_blocked()
         await troupe.crash("c1")
@@ -134,7 +156,9 @@ async def test_a_supervisor_that_is_asked_to_stop_by_its_parent_stops_its_childr
 ) -> None:
     """OTP, supervisor flags: an exit from the parent."""
     inner = Supervisor(troupe.children("c1", "c2"), id="inner")
-    async with open_supervisor(Supervisor([*troupe.children("before"), inner, *troupe.children("after")])) as supervisor:
+    async with open_supervisor(
+        Supervisor([*troupe.children("before"), inner, *troupe.children("after")])
+    ) as supervisor:
         handle = supervisor.get_child("inner").started
         troupe.clear()
         await supervisor.terminate_child("inner")

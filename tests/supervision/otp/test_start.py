@@ -119,7 +119,9 @@ async def test_those_before_a_failing_child_have_their_own_time_to_stop(
     assert stopped == pytest.approx([2, 4])
 
 
-async def test_a_start_that_fails_at_boot_is_not_tried_again(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_a_start_that_fails_at_boot_is_not_tried_again(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, start-up, 3: no retry, and the intensity is not consulted."""
     troupe.plan("c1", error_of("c1"))
     with pytest.raises(StartFailed):
@@ -145,7 +147,9 @@ async def test_a_failing_child_fails_every_supervisor_above_that_is_starting(
     assert failure.value.__cause__ is error
 
 
-async def test_a_child_that_returns_before_it_has_started_has_failed_to_start(autojump_clock: MockClock) -> None:
+async def test_a_child_that_returns_before_it_has_started_has_failed_to_start(
+    autojump_clock: MockClock,
+) -> None:
     """OTP, start-up, 3: also a clean end is no start."""
 
     async def returns(*, task_status: trio.TaskStatus[None]) -> None:
@@ -171,7 +175,9 @@ async def test_a_child_without_handshake_has_started_when_it_has_taken_its_first
     async with open_supervisor(Supervisor([Child(child, number, id=str(number)) for number in range(5)])):
         assert [line for line in journal if "before" in line] == [f"before {number}" for number in range(5)]
         await wait_all_tasks_blocked()
-        assert sorted(journal) == sorted(f"{word} {number}" for word in ("before", "after") for number in range(5))
+        assert sorted(journal) == sorted(
+            f"{word} {number}" for word in ("before", "after") for number in range(5)
+        )
 
 
 async def test_an_error_in_the_first_step_without_handshake_is_a_crash_and_no_failed_start(
@@ -231,7 +237,9 @@ async def test_to_decline_after_having_started_is_a_crash(troupe: Troupe, autoju
         assert not info.reason.clean
 
 
-async def test_started_twice_is_an_error_in_the_child_and_the_first_value_stays(autojump_clock: MockClock) -> None:
+async def test_started_twice_is_an_error_in_the_child_and_the_first_value_stays(
+    autojump_clock: MockClock,
+) -> None:
     """OTP, start-up: a start is acknowledged once."""
     errors = []
 
@@ -322,7 +330,10 @@ async def test_a_slow_start_delays_every_call_but_looking(troupe: Troupe, autoju
     """OTP, start-up, 5: a supervisor that starts a child answers nobody; here pictures can be had."""
     gate = trio.Event()
     troupe.plan("c2", gate)
-    async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor, trio.open_nursery() as nursery:
+    async with (
+        open_supervisor(Supervisor(troupe.children("c1"))) as supervisor,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(supervisor.start_child, troupe.child("c2"))
         await wait_all_tasks_blocked()
         nursery.start_soon(supervisor.terminate_child, "c1")
@@ -345,7 +356,9 @@ async def test_a_start_may_have_a_time_limit(troupe: Troupe, autojump_clock: Moc
     assert troupe.journal == ["start c1", "start c2", "stop c2", "stop c1"]
 
 
-async def test_a_start_within_its_time_limit_is_never_cut_off_later(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_a_start_within_its_time_limit_is_never_cut_off_later(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, start-up, 5: the limit is one of the start only."""
     async with open_supervisor(Supervisor([troupe.child("c1", start_timeout=2.0)])) as supervisor:
         life = supervisor.get_child("c1").life
@@ -361,7 +374,9 @@ async def test_a_child_that_crashes_while_another_starts_at_boot_is_restarted_wh
     gate = trio.Event()
     troupe.plan("c2", gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(Supervisor(troupe.children("c1", "c2", "c3")).run, telemetry=[troupe.events.append]))
+        nursery.start_soon(
+            partial(Supervisor(troupe.children("c1", "c2", "c3")).run, telemetry=[troupe.events.append])
+        )
         await wait_all_tasks_blocked()
         await troupe.crash("c1")
         assert troupe.journal == ["start c1", "start c2", "end c1"]
@@ -392,7 +407,9 @@ async def _terminate_it(supervisor: SupervisorHandle, scope: trio.CancelScope) -
 
 @pytest.mark.parametrize("end", [_leave, _stop, _cancel, _terminate_it])
 async def test_a_stop_interrupts_a_slow_start(
-    end: Callable[[SupervisorHandle, trio.CancelScope], Awaitable[None]], troupe: Troupe, autojump_clock: MockClock
+    end: Callable[[SupervisorHandle, trio.CancelScope], Awaitable[None]],
+    troupe: Troupe,
+    autojump_clock: MockClock,
 ) -> None:
     """OTP, start-up, 5: a difference, a start in progress can be interrupted; whoever waits for it hears of it."""
     troupe.plan("c2", trio.Event())
@@ -414,7 +431,9 @@ async def test_a_stop_interrupts_a_slow_start(
     assert trio.current_time() == 0
 
 
-async def test_a_cancelled_boot_stops_what_has_started_in_reverse(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_a_cancelled_boot_stops_what_has_started_in_reverse(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, start-up, 5: a difference, also the boot can be interrupted, and keeps the order."""
     troupe.plan("c3", trio.Event())
     with trio.move_on_after(1) as scope:
@@ -424,7 +443,9 @@ async def test_a_cancelled_boot_stops_what_has_started_in_reverse(troupe: Troupe
     assert troupe.journal == ["start c1", "start c2", "start c3", "stop c3", "stop c2", "stop c1"]
 
 
-async def test_a_caller_that_is_cancelled_takes_the_start_back(troupe: Troupe, autojump_clock: MockClock) -> None:
+async def test_a_caller_that_is_cancelled_takes_the_start_back(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
     """OTP, start-up: as with nursery.start, nothing is kept."""
     troupe.plan("c1", trio.Event())
     async with open_supervisor(Supervisor()) as supervisor:

@@ -102,7 +102,13 @@ async def test_in_a_group_each_is_stopped_by_its_own_rule_and_fully_before_the_n
         journal.clear()
         await troupe.crash("c3")
         await trio.sleep(10)
-        assert journal == ["asked c2 at 0", "asked c1 at 2", "clean c1 at 5", "start c1 at 5", "start c2 at 5"]
+        assert journal == [
+            "asked c2 at 0",
+            "asked c1 at 2",
+            "clean c1 at 5",
+            "start c1 at 5",
+            "start c2 at 5",
+        ]
         assert set(states(supervisor).values()) == {"running"}
 
 
@@ -113,7 +119,11 @@ async def test_a_group_restart_also_starts_those_that_had_ended_been_stopped_or_
     """OTP, strategies: a group restart is a fresh start of the group."""
     troupe.plan("declined", Ignore())
     spec = Supervisor(
-        [troupe.child("c1"), troupe.child("ended", restart="transient"), *troupe.children("stopped", "declined")],
+        [
+            troupe.child("c1"),
+            troupe.child("ended", restart="transient"),
+            *troupe.children("stopped", "declined"),
+        ],
         strategy=strategy,
     )
     async with open_supervisor(spec) as supervisor:
