@@ -160,7 +160,7 @@ def _define(cls: type[SignalType], owner: str, namespace: Mapping[str, Any]) -> 
 
     try:
         # Not slots: they would need a second class, which would come by here again.
-        attrs.frozen(cls, slots=False, kw_only=True, field_transformer=with_conversion)
+        attrs.frozen(cls, slots=False, kw_only=True, auto_attribs=True, field_transformer=with_conversion)
     except attrs.exceptions.UnannotatedAttributeError as error:
         raise DefinitionError(f"{owner}: every field needs an annotation: {error}") from None
     # Compiled only now, when the class is complete, for a field may be of the class itself.
