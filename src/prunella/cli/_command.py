@@ -1,0 +1,221 @@
+"""The arguments of the command, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..observer import Lines, Live
+    from ._feed import Feed
+    from ._input import Input
+    from ._target import Target
+
+__all__ = ["main"]
+
+OK = 0
+NOT_WELL = 1
+USAGE = 2
+BAD_INPUT = 65  # sysexits.h, EX_DATAERR
+INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
+
+_RATE_AT_A_TERMINAL = 500.0
+
+_EXIT_STATUS = """\
+exit status:
+  0   all went well: the tree ended or was stopped in order, every event was handled
+  1   the tree gave up, or the numbers of the summary are not as they must be
+  2   wrong usage: no such target, no such file, no events in it
+  65  all went well, but some lines of the input were no events
+  130 interrupted before the tree ran
+"""
+
+_TARGETS = """\
+TARGET is MODULE, MODULE:NAME, PATH.py or PATH.py:NAME. NAME is that of a Supervisor, or of a function
+without arguments that returns one; it defaults to "tree".
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `prunella`.
+
+    Args:
+        arguments: as on the command line, without the name of the command; those of this process if None.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        status = _main(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads what is written: no news for anybody.
+        _drop_output()
+        status = OK
+    return status
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    if options.rate is not None and options.signals is None:
+        parser.error("--rate is that of --signals, which is missing")
+    return _run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prunella", description="Runs supervision trees: what crashes in them comes back."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    run = commands.add_parser(
+        "run",
+        help="run a tree until it ends or is stopped",
+        description=(
+            "Runs a tree until it ends, or, with --signals, until all events have been handled. "
+            "SIGTERM and Ctrl-C stop it in order; a second Ctrl-C kills what is left."
+        ),
+        epilog=f"{_TARGETS}\n{_EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("target", metavar="TARGET", help="the module or file with the tree")
+    run.add_argument(
+        "--signals", metavar="FILE", help="feed it CloudEvents, one JSON object a line; - is the standard input"
+    )
+    run.add_argument(
+        "--rate",
+        metavar="N",
+        type=_rate,
+        help=(
+            "feed at most N events in a second; 0 is no limit. Default: "
+            f"{_RATE_AT_A_TERMINAL:g} for a file if the output is a terminal, so that it can be watched; else 0"
+        ),
+    )
+    run.add_argument(
+        "-v", "--verbose", action="store_true",
+        help="write the log, with the traceback of every crash, to the standard error; no live view",
+    )  # fmt: skip
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from .. import __version__
+
+        print(f"prunella {__version__}")
+        parser.exit()
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of events in a second, 0 for no limit, got {text!r}")
+    return rate
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ._input import Input, InputError
+    from ._target import TargetError, load
+
+    try:
+        target = load(options.target)
+        if options.signals is None:
+            return _run_tree(target, None, options)
+        if not target.mailboxes:
+            raise TargetError(f"{options.target}: has no 'mailboxes', so nobody would hear the events of --signals")
+        with closing(Input(options.signals)) as input:
+            return _run_tree(target, input, options)
+    except (TargetError, InputError) as error:
+        _complain(str(error))
+        return USAGE
+
+
+def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) -> int:
+    import trio
+
+    from ._feed import Feed
+    from ._run import Run
+
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    feed: Feed | None = None
+    if input is not None:
+        rate = options.rate
+        if rate is None and at_terminal and input.is_file:
+            rate = _RATE_AT_A_TERMINAL
+        feed = Feed(input, target.mailboxes, rate or None, _complain)
+    _set_up_log(options.verbose)
+    with _view(live=at_terminal and not options.verbose) as view:
+        run = Run(target, feed, view)
+        summary = trio.run(run)
+    if not run.output_closed:
+        _write(summary.text(width=shutil.get_terminal_size().columns if at_terminal else None))
+    if summary.problems():
+        return NOT_WELL
+    return OK if feed is None else _status_of_input(feed)
+
+
+def _status_of_input(feed: Feed) -> int:
+    if feed.error is not None:
+        return USAGE
+    if feed.bad_lines:
+        return BAD_INPUT
+    if feed.finished and not feed.events:
+        _complain(f"{feed.input.name}: is empty, there are no events in it")
+        return USAGE
+    return OK
+
+
+def _set_up_log(verbose: bool) -> None:
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    else:
+        # The view says what happens in a line. A target that sets up logging by itself gets what it asks for.
+        logging.getLogger("prunella.supervision").addHandler(logging.NullHandler())
+
+
+def _view(*, live: bool) -> AbstractContextManager[Lines | Live]:
+    from ..observer import Lines, Live
+
+    if live and os.environ.get("TERM") != "dumb":
+        try:
+            return Live()
+        except ModuleNotFoundError as error:
+            _complain(f"{error}; plain lines instead")
+    return Lines(_write)
+
+
+def _write(text: str) -> None:
+    if sys.stdout is not None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):  # nobody hears it
+            print(f"prunella: {text}", file=sys.stderr, flush=True)
+
+
+def _drop_output() -> None:
+    """Lets the interpreter's last flush of the standard output go nowhere, in silence."""
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
