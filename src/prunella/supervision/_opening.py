@@ -58,7 +58,7 @@ class Tree:
 
     def __init__(self, spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> None:
         self.context = contextvars.copy_context()
-        self.service = Service()
+        self.service = Service(on_end=self.changed)
         self.random = random.Random()
         self.parent: TaskLife | None = None
         self.block_scope = trio.CancelScope()
@@ -189,17 +189,23 @@ class Tree:
             self.service.call_at(self._closing_since + self._abandon_after, self._abandon)
         with trio.CancelScope(shield=True):
             while not self._is_over:
-                try:
-                    await self._until_something_changes()
-                except KeyboardInterrupt as interrupt:
-                    self.interrupted(interrupt)
-        self._log.close()
-        self.service.close()
+                await self._until_something_changes_or_ctrl_c()
+            self._log.close()
+            self.service.close()
+            # The nursery must find nothing to wait for: a Ctrl-C that came while it waited would leave it in a group.
+            while not self.service.has_ended:
+                await self._until_something_changes_or_ctrl_c()
 
     @property
     def _is_over(self) -> bool:
         # An inner tree does not wait for tasks that do not end; the outermost has no choice.
         return self.root.ending is not None and (self.parent is not None or self._tasks == 0)
+
+    async def _until_something_changes_or_ctrl_c(self) -> None:
+        try:
+            await self._until_something_changes()
+        except KeyboardInterrupt as interrupt:
+            self.interrupted(interrupt)
 
     async def _until_something_changes(self) -> None:
         self._opener = trio.lowlevel.current_task()

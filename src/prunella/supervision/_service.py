@@ -32,11 +32,16 @@ class Service:
 
     One task serves all deadlines of a tree: a cancel scope for each would cost more than a restart. A *chore* is
     called once, in the next step of the event loop.
+
+    Args:
+        on_end: called when the task is about to end.
     """
 
-    __slots__ = ("_chores", "_closed", "_heap", "_numbers", "_parked", "_scope", "_task")
+    __slots__ = ("_chores", "_closed", "_heap", "_numbers", "_parked", "_scope", "_task", "has_ended", "on_end")
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.on_end = on_end
+        self.has_ended = False
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbers: Iterator[int] = count()
         self._chores: list[Callable[[], None]] = []
@@ -104,6 +109,8 @@ class Service:
                         await trio.lowlevel.wait_task_rescheduled(self._unpark)
             self._scope = None
         self.do_chores()
+        self.has_ended = True
+        self.on_end()
 
     def _unpark(self, _: Any) -> trio.lowlevel.Abort:
         self._parked = False
