@@ -19,6 +19,7 @@ __all__ = [
     "ChildRunning",
     "InvalidSpec",
     "NotInAChild",
+    "NotRegistered",
     "StaleLife",
     "StartFailed",
     "SupervisionError",
@@ -163,6 +164,17 @@ class AlreadyRegistered(SupervisionError):
 
     def __str__(self) -> str:
         return f"key {self.key!r} is already registered by child {self.owner.id!r}"
+
+
+class NotRegistered(SupervisionError, KeyError):
+    """The child does not hold the key, so there is no value of its own to update."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"key {self.key!r} is not registered by this child"
 
 
 class NotInAChild(SupervisionError):

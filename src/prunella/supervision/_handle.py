@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import trio
 
@@ -21,11 +21,12 @@ from ._specs import AsChild, as_spec
 
 __all__ = ["DynamicHandle", "SupervisorHandle"]
 
-_Subject = TypeVar("_Subject")
 
+class SupervisorHandle:
+    """The handle of a running supervisor, as `open_supervisor` gives it.
 
-class _Handle(Generic[_Subject]):
-    """What the handles of all supervisors can do. `_Subject` is what names a child."""
+    A child is named by its id, or by a `ChildInfo`.
+    """
 
     __slots__ = ("__weakref__", "_live_", "_resolve")
 
@@ -64,7 +65,7 @@ class _Handle(Generic[_Subject]):
         """
         return count(tuple(self._running().core.slots()))
 
-    def get_child(self, child: _Subject) -> ChildInfo:
+    def get_child(self, child: str | ChildInfo) -> ChildInfo:
         """One child; its `spec` has every default filled in.
 
         Args:
@@ -105,7 +106,7 @@ class _Handle(Generic[_Subject]):
         assert info is not None
         return info
 
-    async def terminate_child(self, child: _Subject) -> None:
+    async def terminate_child(self, child: str | ChildInfo) -> None:
         """Stops a child, within its shutdown time, and calls off its restart if one is pending.
 
         Its siblings are not touched, whatever the strategy. The spec stays (that of a temporary child does not);
@@ -122,7 +123,7 @@ class _Handle(Generic[_Subject]):
         """
         await self._ask(Verb.TERMINATE, child)
 
-    async def restart_child(self, child: _Subject) -> ChildInfo:
+    async def restart_child(self, child: str | ChildInfo) -> ChildInfo:
         """Starts a child again that is there and does not run. Counts as no restart.
 
         Args:
@@ -143,7 +144,7 @@ class _Handle(Generic[_Subject]):
         assert info is not None
         return info
 
-    async def delete_child(self, child: _Subject) -> None:
+    async def delete_child(self, child: str | ChildInfo) -> None:
         """Forgets a child that does not run.
 
         Args:
@@ -213,7 +214,7 @@ class _Handle(Generic[_Subject]):
         """
 
         def resolve() -> LiveSupervisor:
-            slot = self._find(self._running(), id)  # type: ignore[arg-type]  # an id is a name in all of them
+            slot = self._find(self._running(), id)
             if slot.spec.kind is not ChildKind.SUPERVISOR:
                 raise InvalidSpec("supervisor()", "id", "the id of a supervisor", id)
             life = slot.present
@@ -227,8 +228,10 @@ class _Handle(Generic[_Subject]):
 
     # Details.
 
-    def _find(self, live: LiveSupervisor, child: _Subject) -> Slot:
-        raise NotImplementedError
+    def _find(self, live: LiveSupervisor, child: str | ChildInfo) -> Slot:
+        core = live.core
+        assert isinstance(core, OrderedCore | DynamicCore)
+        return core.find(child)
 
     def _running(self) -> LiveSupervisor:
         live = self._live
@@ -278,21 +281,10 @@ class _Handle(Generic[_Subject]):
         return request.value
 
 
-class SupervisorHandle(_Handle[str]):
-    """The handle of a running `Supervisor`, as `open_supervisor` gives it. Children are named by their ids."""
-
-    __slots__ = ()
-
-    def _find(self, live: LiveSupervisor, child: str) -> Slot:
-        core = live.core
-        assert isinstance(core, OrderedCore | DynamicCore)
-        return core.find(child)
-
-
 class DynamicHandle(SupervisorHandle):
     """The handle of a running `DynamicSupervisor`.
 
-    Children are named by their `ChildInfo`, or by an id that occurs once. As no child is ever stopped and kept,
+    A child is named by its `ChildInfo`, or by an id that occurs once. As no child is ever stopped and kept,
     `restart_child` and `delete_child` find none.
     """
 

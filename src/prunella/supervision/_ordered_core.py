@@ -20,6 +20,7 @@ from ._errors import (
     InvalidSpec,
     SupervisionError,
 )
+from ._info import ChildInfo
 from ._policies import AutoShutdown, ChildState, Restart, RestartWindow, Strategy, restarts_after
 from ._reasons import Shutdown
 from ._records import ChildSpec, Ending, Failure, Life, Slot
@@ -81,7 +82,7 @@ class OrderedCore(Core):
     def ask(self, request: Request) -> None:
         if request.verb is Verb.TERMINATE:
             # A start in progress is the one thing that does not keep a caller waiting.
-            slot = self._slots.get(request.subject)
+            slot = self._slots.get(_id_of(request.subject))
             if slot is not None and slot.life is not None and not (slot.life.started or slot.life.ended):
                 request.slot = slot
                 slot.cut_off = True
@@ -95,15 +96,15 @@ class OrderedCore(Core):
     def slots(self) -> Sequence[Slot]:
         return tuple(self._slots.values())
 
-    def find(self, id: object) -> Slot:
-        """The child of that id.
+    def find(self, subject: object) -> Slot:
+        """The child that an id, or a `ChildInfo`, names.
 
         Raises:
             ChildNotFound: there is none.
         """
-        slot = self._slots.get(id) if isinstance(id, str) else None
+        slot = self._slots.get(_id_of(subject))
         if slot is None:
-            raise ChildNotFound(str(id))
+            raise ChildNotFound(_id_of(subject))
         return slot
 
     def _cut_off(self, slot: Slot) -> None:
@@ -341,10 +342,10 @@ class OrderedCore(Core):
         request.answer(self.host.info(slot))
 
     def _terminate_child(self, request: Request) -> Steps:
-        slot = self._slots.get(request.subject)
+        slot = self._slots.get(_id_of(request.subject))
         if slot is None:
             if request.slot is None:
-                raise ChildNotFound(request.subject)
+                raise ChildNotFound(_id_of(request.subject))
         else:
             yield from self._stop(slot)
             if slot.spec.restart is Restart.TEMPORARY:
@@ -364,13 +365,17 @@ class OrderedCore(Core):
         self._forget(self._idle(request.subject))
         request.answer(None)
 
-    def _idle(self, id: str) -> Slot:
-        slot = self.find(id)
+    def _idle(self, subject: object) -> Slot:
+        slot = self.find(subject)
         if slot.state is ChildState.RESTARTING:
-            raise ChildRestarting(id)
+            raise ChildRestarting(slot.spec.id)
         if slot.present is not None:
-            raise ChildRunning(id)
+            raise ChildRunning(slot.spec.id)
         return slot
+
+
+def _id_of(subject: object) -> str:
+    return subject.id if isinstance(subject, ChildInfo) else str(subject)
 
 
 def check_significance(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:

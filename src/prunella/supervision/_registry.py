@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ._errors import AlreadyRegistered, InvalidSpec
+from ._errors import AlreadyRegistered, InvalidSpec, NotRegistered
 from ._info import ChildInfo, picture
 from ._life import HostedLife, TaskLife, acting_life
 from ._policies import check_choice
@@ -148,7 +148,7 @@ class Registry(Generic[Key]):
 
         Raises:
             InvalidSpec: the keys are not unique.
-            KeyError: the caller does not hold the key.
+            NotRegistered: the caller does not hold the key.
             NotInAChild: the caller runs in no child.
             StaleLife: the child's life was declared unresponsive.
         """
@@ -157,7 +157,7 @@ class Registry(Generic[Key]):
             raise InvalidSpec("Registry.update_value()", "keys", "'unique'", str(self._keys))
         entries = self._entries.get(_strict(key))
         if entries is None or entries[0][0] is not life:
-            raise KeyError(key)
+            raise NotRegistered(key)
         old = entries[0][1]
         new = function(old)
         entries[0] = (life, new)

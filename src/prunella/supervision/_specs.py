@@ -112,7 +112,9 @@ class Child:
 class AsChild(Protocol):
     """Anything that may stand in a list of children."""
 
-    def as_child(self) -> Child | Supervisor | DynamicSupervisor: ...
+    def as_child(self) -> Any:
+        """The spec that it stands for: a `Child`, or that of a supervisor."""
+        ...
 
 
 class Supervised:
