@@ -38,7 +38,7 @@ class Map(Mapping[K, V_co]):
         elif isinstance(items, immutables.Map):
             inner = items
         else:
-            inner = immutables.Map(items)
+            inner = immutables.Map(_taken(items))
         object.__setattr__(self, "_items", inner)
 
     def set(self: Map[K, V], key: K, value: V) -> Map[K, V]:
@@ -55,7 +55,7 @@ class Map(Mapping[K, V_co]):
 
     def update(self: Map[K, V], items: Mapping[K, V] | Iterable[tuple[K, V]]) -> Map[K, V]:
         """A copy with `items` laid over it."""
-        return _wrap(self._items.update(items))
+        return _wrap(self._items.update(_taken(items)))
 
     def __or__(self: Map[K, V], other: Mapping[K, V]) -> Map[K, V]:
         return self.update(other) if isinstance(other, Mapping) else NotImplemented
@@ -104,6 +104,11 @@ class Map(Mapping[K, V_co]):
 
     def __repr__(self) -> str:
         return f"Map({dict(self._items)!r})"
+
+
+def _taken(items: Mapping[K, V] | Iterable[tuple[K, V]]) -> dict[K, V]:
+    # immutables takes a mapping that is no dict for a sequence of pairs
+    return items if type(items) is dict else dict(items)
 
 
 def _wrap(inner: immutables.Map[K, V]) -> Map[K, V]:

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 
@@ -117,6 +117,7 @@ _FORMS: tuple[tuple[type, Callable[[str, Any], Any], Callable[[Any], str]], ...]
     (time, _time, _isoformat),
     (UUID, _uuid, str),
     (PurePath, _path, str),
+    (Path, _path, str),  # cattrs has a hook of its own for it, which would be nearer than that of PurePath
     (Decimal, _decimal, str),
     (bytes, _bytes, _base64),
 )
