@@ -189,9 +189,7 @@ async def test_kind_tells_workers_from_supervisors(troupe: Troupe, autojump_cloc
         assert kinds == ["worker", "supervisor", "supervisor"]
 
 
-async def test_what_a_start_hands_through_is_seen_in_the_info(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_what_a_start_hands_through_is_seen_in_the_info(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, child specification: start returns ok with info."""
     async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor:
         assert supervisor.get_child("c1").started == "c1, life 1"
@@ -200,9 +198,7 @@ async def test_what_a_start_hands_through_is_seen_in_the_info(
         assert (await supervisor.restart_child("c2")).started == "c2, life 2"
 
 
-async def test_a_start_that_declines_is_a_success_and_its_spec_stays(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_start_that_declines_is_a_success_and_its_spec_stays(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, child specification: start returns ignore."""
     troupe.plan("c1", Ignore())
     async with open_supervisor(Supervisor(troupe.children("c1", "c2"))) as supervisor:
@@ -212,9 +208,7 @@ async def test_a_start_that_declines_is_a_success_and_its_spec_stays(
         assert (await supervisor.restart_child("c1")).state == "running"
 
 
-async def test_a_temporary_child_that_declines_leaves_nothing_behind(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_temporary_child_that_declines_leaves_nothing_behind(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, child specification: start of a temporary child returns ignore."""
     troupe.plan("c1", Ignore())
     spec = Supervisor([troupe.child("c1", restart="temporary"), troupe.child("c2")])
@@ -224,9 +218,7 @@ async def test_a_temporary_child_that_declines_leaves_nothing_behind(
         assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (1, 1, 0, 1)
 
 
-async def test_a_child_without_handshake_declines_in_its_first_step(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_child_without_handshake_declines_in_its_first_step(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, child specification: start returns ignore, of a function that takes no task_status."""
 
     async def declines() -> None:
@@ -249,9 +241,7 @@ async def test_a_function_that_gives_nothing_to_await_fails_to_start(autojump_cl
     assert isinstance(failure.value.__cause__, TypeError)
 
 
-async def test_a_start_that_raises_has_failed_with_that_error(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_start_that_raises_has_failed_with_that_error(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, child specification: start raises."""
     error = OSError("no such host")
     troupe.plan("c1", error)

@@ -46,9 +46,7 @@ async def test_a_permanent_child_is_restarted_whatever_its_reason(
     ending: Ending, reason: ExitReason, troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     """OTP, exits: permanent, all reasons; each time a new life."""
-    async with open_supervisor(
-        Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]
-    ) as supervisor:
+    async with open_supervisor(Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]) as supervisor:
         before = supervisor.get_child("c1")
         await troupe.end("c1", ending())
         after = supervisor.get_child("c1")
@@ -112,9 +110,7 @@ async def test_an_end_is_an_error_in_the_log_if_it_was_unexpected(
     async with open_supervisor(Supervisor(troupe.children("c1", restart=restart))):
         await troupe.end("c1", ending())
     errors = [
-        record
-        for record in caplog.records
-        if record.name == "prunella.supervision" and record.levelno >= logging.ERROR
+        record for record in caplog.records if record.name == "prunella.supervision" and record.levelno >= logging.ERROR
     ]
     unexpected = restart == "permanent" or not reason.clean
     assert len(errors) == int(unexpected)
@@ -202,9 +198,7 @@ async def test_a_cancelled_that_belongs_to_no_scope_of_the_child_is_a_crash(
         assert troupe.starts["c2"] == 1
 
 
-async def test_an_exit_out_of_a_nursery_of_the_child_is_that_exit(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_an_exit_out_of_a_nursery_of_the_child_is_that_exit(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, exits: one reason, although Trio makes groups."""
 
     async def leaves() -> None:

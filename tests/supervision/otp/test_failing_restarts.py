@@ -27,23 +27,17 @@ from prunella.supervision import (
 from .children import Troupe, crashed, error_of, lives, states
 
 
-async def test_a_child_that_fails_to_restart_stays_and_is_restarting(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_child_that_fails_to_restart_stays_and_is_restarting(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts, 1: restarting, and a start_error."""
     gate = trio.Event()
-    async with open_supervisor(
-        Supervisor(troupe.children("c1", "c2")), telemetry=[troupe.events.append]
-    ) as supervisor:
+    async with open_supervisor(Supervisor(troupe.children("c1", "c2")), telemetry=[troupe.events.append]) as supervisor:
         troupe.plan("c1", error_of("c1"), gate)
         await troupe.crash("c1")
         info = supervisor.get_child("c1")
         assert (info.state, info.restarts) == ("restarting", 0)
         counts = supervisor.count_children()
         assert (counts.specs, counts.active) == (2, 1)
-        assert [(event.child, event.reason) for event in troupe.heard(ChildStartFailed)] == [
-            ("c1", crashed("c1"))
-        ]
+        assert [(event.child, event.reason) for event in troupe.heard(ChildStartFailed)] == [("c1", crashed("c1"))]
         gate.set()
         await wait_all_tasks_blocked()
         info = supervisor.get_child("c1")
@@ -61,9 +55,7 @@ async def test_tries_follow_without_delay(troupe: Troupe, autojump_clock: MockCl
         assert (len(troupe.heard(ChildStartFailed)), len(troupe.heard(ChildRestarted))) == (49, 1)
 
 
-async def test_what_was_asked_meanwhile_is_served_between_two_tries(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_what_was_asked_meanwhile_is_served_between_two_tries(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts, 2: the supervisor does not loop, its note stands behind what is already queued."""
     gate = trio.Event()
     async with (
@@ -171,9 +163,7 @@ async def test_a_restarting_child_can_only_be_terminated(
         assert troupe.starts["c1"] == 3
 
 
-async def test_to_terminate_a_restarting_child_calls_its_restart_off(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_to_terminate_a_restarting_child_calls_its_restart_off(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts, 4: the pending note finds nothing to do."""
     gate = trio.Event()
     async with open_supervisor(Supervisor(troupe.children("c1", "c2"))) as supervisor:
@@ -216,9 +206,7 @@ async def test_to_terminate_a_child_that_has_just_failed_again_calls_its_restart
         assert troupe.starts["c1"] == starts
 
 
-async def test_to_delete_a_child_after_its_restart_was_called_off(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_to_delete_a_child_after_its_restart_was_called_off(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts, 4: then it is a stopped child like any other."""
     async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor:
         troupe.plan("c1", trio.Event())
@@ -289,9 +277,7 @@ async def test_in_rest_for_one_those_before_the_failing_child_are_kept(
 
 async def test_to_decline_in_a_restart_is_a_success(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts, 7: the spec is kept, without a life."""
-    async with open_supervisor(
-        Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]
-    ) as supervisor:
+    async with open_supervisor(Supervisor(troupe.children("c1")), telemetry=[troupe.events.append]) as supervisor:
         troupe.plan("c1", Ignore())
         await troupe.crash("c1")
         assert states(supervisor) == {"c1": "stopped"}
@@ -323,9 +309,7 @@ async def test_to_decline_in_a_restart_removes_the_child_of_a_dynamic_supervisor
         assert supervisor.which_children() == ()
 
 
-async def test_a_supervisor_that_fails_to_restart_is_tried_again(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_supervisor_that_fails_to_restart_is_tried_again(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts: a supervisor is a child like any other; its children are started anew each time."""
     inner = Supervisor(troupe.children("c1", "c2"), id="inner", max_restarts=0)
     async with open_supervisor(Supervisor([inner]), telemetry=[troupe.events.append]) as supervisor:
@@ -341,9 +325,7 @@ async def test_a_supervisor_that_fails_to_restart_is_tried_again(
 async def test_a_delay_can_be_asked_for(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, failing restarts: an extension; the child shows as restarting meanwhile, its sibling notices nothing."""
     backoff = Backoff(initial=1, maximum=60, factor=2, jitter=0)
-    spec = Supervisor(
-        [troupe.child("c1", backoff=backoff), troupe.child("c2")], max_restarts=3, max_seconds=100
-    )
+    spec = Supervisor([troupe.child("c1", backoff=backoff), troupe.child("c2")], max_restarts=3, max_seconds=100)
     async with open_supervisor(spec) as supervisor:
         troupe.plan("c1", error_of("c1"))
         await troupe.crash("c1")

@@ -75,9 +75,7 @@ def test_an_unknown_auto_shutdown_is_refused(auto_shutdown: object) -> None:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 @pytest.mark.parametrize("auto_shutdown", list(AutoShutdown))
-def test_a_flag_is_given_as_a_member_or_as_plain_text(
-    strategy: Strategy, auto_shutdown: AutoShutdown
-) -> None:
+def test_a_flag_is_given_as_a_member_or_as_plain_text(strategy: Strategy, auto_shutdown: AutoShutdown) -> None:
     """OTP, supervisor flags: the values of strategy and auto_shutdown."""
     plain = Supervisor([], strategy=str(strategy), auto_shutdown=str(auto_shutdown))
     assert plain == Supervisor([], strategy=strategy, auto_shutdown=auto_shutdown)
@@ -97,9 +95,7 @@ def test_a_dynamic_supervisor_has_one_strategy_and_does_not_shut_down_by_itself(
         DynamicSupervisor(**{flag: "one_for_one"})  # type: ignore[arg-type]
 
 
-async def test_calls_are_served_one_at_a_time_in_their_order(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_calls_are_served_one_at_a_time_in_their_order(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, supervisor flags: one mailbox, served one at a time."""
     gate = trio.Event()
     troupe.plan("c2", gate)

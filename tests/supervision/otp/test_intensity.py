@@ -39,9 +39,7 @@ async def survives(troupe: Troupe, times: list[float], **flags: object) -> bool:
     return True
 
 
-async def test_with_no_restarts_allowed_the_first_one_gives_up(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_with_no_restarts_allowed_the_first_one_gives_up(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, restart intensity: intensity 0."""
     assert not await survives(troupe, [0], max_restarts=0)
     assert troupe.starts["c1"] == 1
@@ -128,9 +126,7 @@ async def test_children_share_one_window(troupe: Troupe, autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
-async def test_the_restart_of_a_group_counts_once(
-    strategy: str, troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_the_restart_of_a_group_counts_once(strategy: str, troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, restart intensity: one attempt is one entry, however large the group."""
     names = [f"c{number}" for number in range(1, 11)]
     spec = Supervisor(troupe.children(*names), strategy=strategy, max_restarts=2)
@@ -257,9 +253,7 @@ async def test_a_permanent_supervisor_that_gives_up_is_restarted_with_all_its_ch
         assert [event.child for event in troupe.heard(GaveUp)] == ["inner/c1", "inner/c1"]
 
 
-async def test_a_restarted_supervisor_begins_with_an_empty_window(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_restarted_supervisor_begins_with_an_empty_window(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, restart intensity: the window is state of one life of the supervisor."""
     inner = Supervisor(troupe.children("c1"), id="inner", max_restarts=1)
     async with open_supervisor(Supervisor([inner], max_restarts=1)) as supervisor:
@@ -303,9 +297,7 @@ async def test_restarts_before_the_root_gives_up_multiply_over_the_levels(
     assert (failure.value.id, failure.value.child, failure.value.reason) == ("root", "middle", Shutdown())
 
 
-async def test_children_of_a_dynamic_supervisor_share_one_window_too(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_children_of_a_dynamic_supervisor_share_one_window_too(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, restart intensity: also in DynamicSupervisor."""
     with pytest.raises(SupervisorFailed) as failure:
         async with open_supervisor(DynamicSupervisor()) as supervisor:

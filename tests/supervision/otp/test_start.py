@@ -48,9 +48,7 @@ async def test_children_start_one_after_another_in_the_order_of_the_list(
     assert seen == [("start c1",), ("start c1", "start c2"), ("start c1", "start c2", "start c3")]
 
 
-async def test_the_block_is_entered_when_all_children_have_started(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_the_block_is_entered_when_all_children_have_started(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 1: start_link returns after the last child, down the whole tree."""
 
     async def starts_in(seconds: float, *, task_status: trio.TaskStatus[None]) -> None:
@@ -65,9 +63,7 @@ async def test_the_block_is_entered_when_all_children_have_started(
         assert states(supervisor.supervisor("inner")) == {"c2": "running", "c3": "running"}
 
 
-async def test_run_tells_its_starter_when_all_children_have_started(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_run_tells_its_starter_when_all_children_have_started(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 1: start_link hands out the supervisor."""
     async with trio.open_nursery() as nursery:
         supervisor: SupervisorHandle = await nursery.start(Supervisor(troupe.children("c1", "c2")).run)
@@ -119,9 +115,7 @@ async def test_those_before_a_failing_child_have_their_own_time_to_stop(
     assert stopped == pytest.approx([2, 4])
 
 
-async def test_a_start_that_fails_at_boot_is_not_tried_again(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_start_that_fails_at_boot_is_not_tried_again(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 3: no retry, and the intensity is not consulted."""
     troupe.plan("c1", error_of("c1"))
     with pytest.raises(StartFailed):
@@ -175,9 +169,7 @@ async def test_a_child_without_handshake_has_started_when_it_has_taken_its_first
     async with open_supervisor(Supervisor([Child(child, number, id=str(number)) for number in range(5)])):
         assert [line for line in journal if "before" in line] == [f"before {number}" for number in range(5)]
         await wait_all_tasks_blocked()
-        assert sorted(journal) == sorted(
-            f"{word} {number}" for word in ("before", "after") for number in range(5)
-        )
+        assert sorted(journal) == sorted(f"{word} {number}" for word in ("before", "after") for number in range(5))
 
 
 async def test_an_error_in_the_first_step_without_handshake_is_a_crash_and_no_failed_start(
@@ -297,9 +289,7 @@ async def test_a_start_that_calls_its_own_supervisor_is_refused_at_once(
         assert states(supervisor) == {"c1": "running", "caller": "running"}
 
 
-async def test_a_child_that_has_started_may_call_its_own_supervisor(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_child_that_has_started_may_call_its_own_supervisor(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 4: only the start itself must not."""
     async with open_supervisor(Supervisor()) as supervisor:
 
@@ -356,9 +346,7 @@ async def test_a_start_may_have_a_time_limit(troupe: Troupe, autojump_clock: Moc
     assert troupe.journal == ["start c1", "start c2", "stop c2", "stop c1"]
 
 
-async def test_a_start_within_its_time_limit_is_never_cut_off_later(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_start_within_its_time_limit_is_never_cut_off_later(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 5: the limit is one of the start only."""
     async with open_supervisor(Supervisor([troupe.child("c1", start_timeout=2.0)])) as supervisor:
         life = supervisor.get_child("c1").life
@@ -374,9 +362,7 @@ async def test_a_child_that_crashes_while_another_starts_at_boot_is_restarted_wh
     gate = trio.Event()
     troupe.plan("c2", gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            partial(Supervisor(troupe.children("c1", "c2", "c3")).run, telemetry=[troupe.events.append])
-        )
+        nursery.start_soon(partial(Supervisor(troupe.children("c1", "c2", "c3")).run, telemetry=[troupe.events.append]))
         await wait_all_tasks_blocked()
         await troupe.crash("c1")
         assert troupe.journal == ["start c1", "start c2", "end c1"]
@@ -431,9 +417,7 @@ async def test_a_stop_interrupts_a_slow_start(
     assert trio.current_time() == 0
 
 
-async def test_a_cancelled_boot_stops_what_has_started_in_reverse(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_cancelled_boot_stops_what_has_started_in_reverse(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up, 5: a difference, also the boot can be interrupted, and keeps the order."""
     troupe.plan("c3", trio.Event())
     with trio.move_on_after(1) as scope:
@@ -443,9 +427,7 @@ async def test_a_cancelled_boot_stops_what_has_started_in_reverse(
     assert troupe.journal == ["start c1", "start c2", "start c3", "stop c3", "stop c2", "stop c1"]
 
 
-async def test_a_caller_that_is_cancelled_takes_the_start_back(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_a_caller_that_is_cancelled_takes_the_start_back(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up: as with nursery.start, nothing is kept."""
     troupe.plan("c1", trio.Event())
     async with open_supervisor(Supervisor()) as supervisor:

@@ -20,9 +20,7 @@ from prunella.supervision import (
 from .children import Troupe, crashed, error_of, lives, states
 
 
-async def test_one_for_one_restarts_the_child_alone_and_in_its_place(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_one_for_one_restarts_the_child_alone_and_in_its_place(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, strategies: one_for_one."""
     async with open_supervisor(Supervisor(troupe.children("c1", "c2", "c3"))) as supervisor:
         before = lives(supervisor)
@@ -161,9 +159,7 @@ async def test_one_for_all_starts_a_terminated_child_before_the_one_that_crashed
         assert troupe.journal == ["end c2", "stop c3", "start c1", "start c2", "start c3"]
 
 
-async def test_two_that_crash_at_once_in_one_for_all_are_one_restart(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
+async def test_two_that_crash_at_once_in_one_for_all_are_one_restart(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, strategies: the second is found dead while it is being stopped."""
     spec = Supervisor(troupe.children("c1", "c2", "c3"), strategy="one_for_all", max_restarts=1)
     async with open_supervisor(spec, telemetry=[troupe.events.append]) as supervisor:
