@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ._errors import StartFailed, SupervisorStopped
-from ._policies import ChildState, end_in_shutdown_is_expected, end_is_expected
+from ._errors import InvalidSpec, StartFailed, SupervisorStopped
+from ._policies import AutoShutdown, ChildState, end_in_shutdown_is_expected, end_is_expected
 from ._reasons import Crashed, ExitReason, Shutdown, summary
 from ._records import ChildSpec, Ending, Failure, Life, Slot
 
@@ -55,6 +55,10 @@ class Host(Protocol):
         ...
 
     def info(self, slot: Slot) -> ChildInfo: ...
+
+    def rest(self, slot: Slot) -> None:
+        """A child has ended for good, as far as this supervisor is concerned: nothing will start it but a call."""
+        ...
 
     def report_start(self, slot: Slot, life: Life, *, restart: bool) -> None: ...
 
@@ -295,3 +299,15 @@ def stopped(slot: Slot, now: float) -> None:
     """Puts a child to rest: it does not run, and no restart of it is pending."""
     slot.retry = None
     slot.enter(ChildState.STOPPED, now)
+
+
+def check_significance(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:
+    """A significant child needs a supervisor that minds.
+
+    Raises:
+        InvalidSpec: the supervisor's `auto_shutdown` is ``never``.
+    """
+    if spec.significant and auto_shutdown is AutoShutdown.NEVER:
+        raise InvalidSpec(
+            f"child {spec.id!r}", "significant", "False, as its supervisor's auto_shutdown is 'never'", True
+        )

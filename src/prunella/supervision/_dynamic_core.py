@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from ._core import Core, Host, Request, Steps, Verb, start_failed, stopped
+from ._core import Core, Host, Request, Steps, Verb, check_significance, start_failed, stopped
 from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped, TooManyChildren
 from ._info import ChildInfo
-from ._policies import Budget, ChildState, RestartWindow, restarts_after
+from ._policies import AutoShutdown, Budget, ChildState, RestartWindow, restarts_after
 from ._reasons import Shutdown
 from ._records import ChildSpec, Ending, Failure, Life, Slot
 
@@ -210,11 +210,15 @@ class DynamicCore(Core):
     def _attempt(self, slot: Slot) -> None:
         window = self._window
         if window is None:
-            window = slot.window = slot.window or RestartWindow(self._max_restarts, self._max_seconds)
+            window = slot.window = slot.window or RestartWindow(*self._budget_of(slot.spec))
         if window.admit(self.host.now()):
             self.host.start(slot)
         else:
             self._give_up(slot)
+
+    def _budget_of(self, spec: ChildSpec) -> tuple[int, float]:
+        """A child's own budget, where its spec names one, else the supervisor's."""
+        return getattr(spec, "budget", None) or (self._max_restarts, self._max_seconds)
 
     def _give_up(self, slot: Slot) -> None:
         assert slot.reason is not None
@@ -251,6 +255,7 @@ class DynamicCore(Core):
     def _remove(self, slot: Slot) -> None:
         stopped(slot, self.host.now())
         self._slots.pop(slot, None)
+        self.host.rest(slot)
         for request in self._waiting.pop(slot, ()):
             request.answer(None)
 
@@ -275,6 +280,7 @@ class DynamicCore(Core):
             raise SupervisorStopped(self.id)
         if len(self._slots) >= self._max_children:
             raise TooManyChildren(self.id, self._max_children)
+        check_significance(spec, AutoShutdown.NEVER)
         slot = request.slot = Slot(spec, self.host.now())
         slot.starter = request.wake
         self._slots[slot] = None

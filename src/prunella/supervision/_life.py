@@ -68,6 +68,10 @@ class HostedLife(Life):
         """The child's path from the root of its tree."""
         return self.host.path_of(self.slot)
 
+    def spawn(self) -> None:
+        """Begins it."""
+        raise NotImplementedError
+
     def stop(self) -> None:
         """Asks it to stop, by its spec's shutdown time."""
         raise NotImplementedError
@@ -79,6 +83,9 @@ class HostedLife(Life):
     def declare_unresponsive(self) -> None:
         """Lets it count as ended although it, or something below it, has not."""
         raise NotImplementedError
+
+    def rest(self) -> None:
+        """Its child has ended for good: no supervisor will start it again by itself."""
 
     def has_started(self, value: object) -> None:
         """Takes note that it has started, unless its start was cut off meanwhile."""
@@ -174,7 +181,10 @@ class TaskLife(HostedLife):
     # Running.
 
     def spawn(self) -> None:
-        """Starts the task. Called in the context that the life is to have."""
+        context = self.slot.spec._context  # type: ignore[attr-defined]
+        (self.host.tree.context if context is None else context).copy().run(self._spawn)
+
+    def _spawn(self) -> None:
         spec: Child = self.slot.spec  # type: ignore[assignment]
         _current.set(self)
         self.host.tree.task_begins()

@@ -12,7 +12,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._info import ChildInfo, picture
 from ._life import HostedLife, TaskLife
-from ._policies import BRUTAL_KILL, ChildKind, ChildState
+from ._policies import BRUTAL_KILL, ChildState
 from ._reasons import Killed, Shutdown
 from ._records import Ending, Failure, Life, Slot
 from ._reports import (
@@ -80,10 +80,9 @@ class LiveSupervisor:
         return self.tree.random.uniform(-1, 1)
 
     def start(self, slot: Slot) -> None:
-        life = SupervisorLife(self, slot) if slot.spec.kind is ChildKind.SUPERVISOR else TaskLife(self, slot)
+        life: HostedLife = slot.spec._life(self, slot)  # type: ignore[attr-defined]
         slot.life = life
-        context = slot.spec._context  # type: ignore[attr-defined]
-        (self.tree.context if context is None else context).copy().run(life.spawn)
+        life.spawn()
 
     def stop(self, life: Life) -> None:
         assert isinstance(life, HostedLife)
@@ -99,6 +98,11 @@ class LiveSupervisor:
     def info(self, slot: Slot) -> ChildInfo:
         return picture(slot)
 
+    def rest(self, slot: Slot) -> None:
+        life = slot.life
+        if isinstance(life, HostedLife):
+            life.rest()
+
     def booted(self) -> None:
         if self.life is not None:
             self.life.has_started(self.handle)
@@ -107,13 +111,24 @@ class LiveSupervisor:
 
     def over(self, ending: Ending) -> None:
         self.ending = ending
+        declared = {id(spec) for spec in getattr(self.spec, "children", ())}
+        for slot in self.core.slots():
+            # A restart of this supervisor brings back what its spec lists, and nothing that came later.
+            if id(slot.spec) not in declared:
+                self.rest(slot)
         for task in self._over_waiters:
             trio.lowlevel.reschedule(task)
         self._over_waiters.clear()
         if self.life is not None:
             self.life.concluded(ending)
         else:
+            self.rest_all()
             self.tree.changed()
+
+    def rest_all(self) -> None:
+        """It has ended for good, and so has everything that its spec lists."""
+        for slot in self.core.slots():
+            self.rest(slot)
 
     # What its handle, and what stands above it, ask for.
 
@@ -217,7 +232,9 @@ class SupervisorLife(HostedLife):
         self.live = LiveSupervisor(host.tree, slot.spec, host.path_of(slot), self)
 
     def spawn(self) -> None:
-        """Starts the task that keeps the nursery."""
+        self.host.tree.context.copy().run(self._spawn)
+
+    def _spawn(self) -> None:
         self.host.tree.task_begins()
         self.host.nursery.start_soon(self._keep, name=f"supervisor {self.slot.spec.id}")
 
@@ -261,3 +278,6 @@ class SupervisorLife(HostedLife):
 
     def declare_unresponsive(self) -> None:
         self.live.give_up_waiting()
+
+    def rest(self) -> None:
+        self.live.rest_all()

@@ -10,14 +10,23 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
-from ._core import Core, Host, Request, Steps, Verb, shutdown_after_failed_start, start_failed, stopped
+from ._core import (
+    Core,
+    Host,
+    Request,
+    Steps,
+    Verb,
+    check_significance,
+    shutdown_after_failed_start,
+    start_failed,
+    stopped,
+)
 from ._errors import (
     AlreadyPresent,
     AlreadyStarted,
     ChildNotFound,
     ChildRestarting,
     ChildRunning,
-    InvalidSpec,
     SupervisionError,
 )
 from ._info import ChildInfo
@@ -218,6 +227,7 @@ class OrderedCore(Core):
         assert life.reason is not None
         if life.interrupted:
             stopped(slot, self.host.now())
+            self.host.rest(slot)
         elif restarts_after(slot.spec.restart, life.reason):
             slot.enter(ChildState.RESTARTING, self.host.now())
             delay = self._delay(slot)
@@ -227,6 +237,7 @@ class OrderedCore(Core):
                 yield from self._attempt(slot)
         else:
             stopped(slot, self.host.now())
+            self.host.rest(slot)
             if slot.spec.restart is Restart.TEMPORARY:
                 self._forget(slot)
             if slot.spec.significant:
@@ -261,6 +272,7 @@ class OrderedCore(Core):
         for member in self._group(slot):
             if member.spec.restart is Restart.TEMPORARY:
                 self._forget(member)
+                self.host.rest(member)
         # A group restart is a fresh start of the group: also of those that had ended cleanly, had been terminated or
         # had declined to start.
         for member in self._group(slot):
@@ -338,6 +350,7 @@ class OrderedCore(Core):
         if slot.state is ChildState.STARTING:
             failure = self._failed(slot)
             self._forget(slot)
+            self.host.rest(slot)
             raise start_failed(failure)
         request.answer(self.host.info(slot))
 
@@ -348,6 +361,7 @@ class OrderedCore(Core):
                 raise ChildNotFound(_id_of(request.subject))
         else:
             yield from self._stop(slot)
+            self.host.rest(slot)
             if slot.spec.restart is Restart.TEMPORARY:
                 self._forget(slot)
         request.answer(None)
@@ -358,7 +372,9 @@ class OrderedCore(Core):
         slot.enter(ChildState.STARTING, self.host.now())
         yield from self._start(slot)
         if slot.state is ChildState.STARTING:
-            raise start_failed(self._failed(slot))
+            failure = self._failed(slot)
+            self.host.rest(slot)
+            raise start_failed(failure)
         request.answer(self.host.info(slot))
 
     def _delete_child(self, request: Request) -> None:
@@ -376,15 +392,3 @@ class OrderedCore(Core):
 
 def _id_of(subject: object) -> str:
     return subject.id if isinstance(subject, ChildInfo) else str(subject)
-
-
-def check_significance(spec: ChildSpec, auto_shutdown: AutoShutdown) -> None:
-    """A significant child needs a supervisor that minds.
-
-    Raises:
-        InvalidSpec: the supervisor's `auto_shutdown` is ``never``.
-    """
-    if spec.significant and auto_shutdown is AutoShutdown.NEVER:
-        raise InvalidSpec(
-            f"child {spec.id!r}", "significant", "False, as its supervisor's auto_shutdown is 'never'", True
-        )

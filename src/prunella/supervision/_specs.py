@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, final, run
 import attrs
 import trio
 
+from ._core import check_significance
 from ._dynamic_core import DynamicCore
 from ._errors import InvalidSpec
-from ._ordered_core import OrderedCore, check_significance
+from ._ordered_core import OrderedCore
 from ._policies import (
     AutoShutdown,
     Backoff,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from ..telemetry import Listener
     from ._core import Core, Host
     from ._handle import SupervisorHandle
+    from ._life import HostedLife
     from ._live import LiveSupervisor
+    from ._records import Slot
 
 __all__ = ["AsChild", "Child", "DynamicSupervisor", "Spec", "Supervisor", "as_spec"]
 
@@ -107,6 +110,11 @@ class Child:
         """Itself."""
         return self
 
+    def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
+        from ._life import TaskLife
+
+        return TaskLife(host, slot)
+
 
 @runtime_checkable
 class AsChild(Protocol):
@@ -121,7 +129,11 @@ class Supervised:
     """What the specs of supervisors share: they can be run, and stand among children by themselves."""
 
     __slots__ = ()
-    _context: ClassVar[Context | None] = None
+
+    def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
+        from ._live import SupervisorLife
+
+        return SupervisorLife(host, slot)
 
     @property
     def kind(self) -> ChildKind:

@@ -18,7 +18,7 @@ from ._dynamic_core import DynamicCore
 from ._errors import InvalidSpec, SupervisionError, SupervisorStopped
 from ._handle import DynamicHandle
 from ._info import ChildInfo
-from ._life import HostedLife
+from ._life import HostedLife, TaskLife
 from ._live import LiveSupervisor
 from ._policies import (
     Backoff,
@@ -36,6 +36,7 @@ from ._specs import Supervised, name_of
 if TYPE_CHECKING:
     from ._core import Core, Host
     from ._reasons import ExitReason
+    from ._records import Slot
 
 __all__ = ["TaskHandle", "TaskResults", "TaskSupervisor"]
 
@@ -141,6 +142,9 @@ class _Job:
         self.value: Any = None
         self.error: BaseException | None = None
         self.info: ChildInfo | None = None
+
+    def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
+        return TaskLife(host, slot)
 
     async def _run(self, *args: Any) -> None:
         try:

@@ -60,6 +60,7 @@ class FakeHost:
         self.has_booted = False
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self._starts = {id: list(outcomes) for id, outcomes in (starts or {}).items()}
+        self.resting: list[str] = []
         self._lives = 0
 
     def now(self) -> float:
@@ -112,6 +113,9 @@ class FakeHost:
 
     def info(self, slot: Slot) -> ChildInfo:
         return picture(slot)
+
+    def rest(self, slot: Slot) -> None:
+        self.resting.append(slot.spec.id)
 
     def report_start(self, slot: Slot, life: Life, *, restart: bool) -> None: ...
 

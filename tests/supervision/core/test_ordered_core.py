@@ -223,7 +223,9 @@ def test_what_was_started_is_stopped_once_in_reverse_order(
     running = [slot.spec.id for slot in core.slots() if slot.present is not None]
     host.trace.clear()
     core.stop(Shutdown())
-    assert host.trace == ([*[("stop", id) for id in reversed(running)], ("over",)] if running or host.has_booted else [])
+    assert host.trace == (
+        [*[("stop", id) for id in reversed(running)], ("over",)] if running or host.has_booted else []
+    )
 
 
 @pytest.mark.parametrize(("second", "admitted"), [(4.9, False), (5.0, False), (5.1, True)])
