@@ -54,15 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = _main(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _write("")
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads what is written: no news for anybody.
-        _drop_output()
-        status = OK
+        return INTERRUPTED
+    except OSError as error:
+        return _status_without_output(error, OK)
     return status
+
+
+def _status_without_output(error: OSError, status: int) -> int:
+    """The exit status if the standard output cannot be written. That nobody reads it is no news for anybody."""
+    if sys.stdout is not None:
+        # What is left in its buffer must not fail once more when the interpreter ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        return status
+    _complain(f"the output cannot be written: {error.strerror}")
+    return NOT_WELL
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -162,13 +172,13 @@ def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) 
         feed = Feed(input, target.mailboxes, rate or None, _complain)
     _set_up_log(options.verbose)
     with _view(live=at_terminal and not options.verbose) as view:
-        run = Run(target, feed, view)
-        summary = trio.run(run)
-    if not run.output_closed:
+        summary = trio.run(Run(target, feed, view))
+    status = NOT_WELL if summary.problems() else OK if feed is None else _status_of_input(feed)
+    try:
         _write(summary.text(width=shutil.get_terminal_size().columns if at_terminal else None))
-    if summary.problems():
-        return NOT_WELL
-    return OK if feed is None else _status_of_input(feed)
+    except OSError as error:
+        status = _status_without_output(error, status)
+    return status
 
 
 def _status_of_input(feed: Feed) -> int:
@@ -211,11 +221,3 @@ def _complain(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):  # nobody hears it
             print(f"prunella: {text}", file=sys.stderr, flush=True)
-
-
-def _drop_output() -> None:
-    """Lets the interpreter's last flush of the standard output go nowhere, in silence."""
-    if sys.stdout is not None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -67,6 +67,10 @@ class Feed:
         except InputError as error:
             self.error = str(error)
             self._complain(self.error)
+        finally:
+            if self.bad_lines > _MOST_COMPLAINTS:
+                more = self.bad_lines - _MOST_COMPLAINTS
+                self._complain(f"{self.input.name}: … and {more} more lines like these")
 
     async def _take(self, number: int, line: bytes | None) -> None:
         try:

@@ -49,10 +49,14 @@ class Input:
                 if os.path.isdir(where):
                     raise InputError(f"{where}: is a directory, not a file of events")
                 self._descriptor = os.open(where, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise InputError(f"{where}: {_why(error)}") from None
             self._owned = True
-        self.is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        status = os.fstat(self._descriptor)
+        self.is_file = stat.S_ISREG(status.st_mode)
+        if self.is_file and not status.st_size:
+            self.close()
+            raise InputError(f"{self.name}: is empty, there are no events in it")
 
     def close(self) -> None:
         """Closes the file; the standard input stays open."""
@@ -97,6 +101,6 @@ class Input:
             raise InputError(f"{self.name}: {_why(error)}") from None
 
 
-def _why(error: OSError | ValueError) -> str:
-    text = getattr(error, "strerror", None) or str(error)
+def _why(error: OSError) -> str:
+    text = error.strerror or str(error)
     return text[:1].lower() + text[1:]

@@ -48,11 +48,11 @@ class Run:
         view: where people look.
 
     Attributes:
-        output_closed: whether nobody reads the output any more. That stops the tree.
+        output_error: why nothing can be shown any more. If it is that nobody reads it, that stops the tree.
     """
 
     def __init__(self, target: Target, feed: Feed | None, view: View) -> None:
-        self.output_closed = False
+        self.output_error: OSError | None = None
         self._target = target
         self._feed = feed
         self._view = view
@@ -194,17 +194,14 @@ class Run:
     # The view.
 
     async def _draw(self) -> None:
-        try:
-            while True:
-                began = trio.current_time()
-                await self._show()
-                # A big tree, or a slow terminal, takes no more than a tenth of the time.
-                await trio.sleep(max(self._view.seconds_between_pictures, 9 * (trio.current_time() - began)))
-        except OSError:
-            pass  # the output is gone for a reason of its own
+        while self.output_error is None:
+            began = trio.current_time()
+            await self._show()
+            # A big tree, or a slow terminal, takes no more than a tenth of the time.
+            await trio.sleep(max(self._view.seconds_between_pictures, 9 * (trio.current_time() - began)))
 
     async def _show(self) -> None:
-        if self.output_closed:
+        if self.output_error is not None:
             return
         self._look()
         picture = Picture(
@@ -213,9 +210,10 @@ class Run:
         try:
             # In a thread: a terminal that was halted, or a pipe that is full, must not stop the children.
             await trio.to_thread.run_sync(self._view.show, picture)
-        except BrokenPipeError:
-            self.output_closed = True
-            self.stop("the end of its output")
+        except OSError as error:
+            self.output_error = error
+            if isinstance(error, BrokenPipeError):
+                self.stop("the end of its output")
 
     def _look(self) -> None:
         if self._handle is not None:

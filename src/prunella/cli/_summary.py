@@ -88,7 +88,7 @@ class Summary:
         for mailbox in self.mailboxes:
             accepted = feed.accepted[mailbox.child]
             if mailbox.waiting:
-                yield f"{_events(mailbox.waiting)} waiting for {mailbox.child} never handled"
+                yield f"{_events(mailbox.waiting)} left waiting for {mailbox.child}"
             if mailbox.interrupted:
                 yield f"{_events(mailbox.interrupted)} interrupted while {mailbox.child} handled it"
             if accepted != sum(_places(mailbox).values()):
@@ -97,7 +97,7 @@ class Summary:
             yield f"the numbers do not add up: {feed.events} came in"
 
     def _equation(self) -> Counter[str]:
-        total: Counter[str] = Counter()
+        total = Counter(dict.fromkeys(("handled", "crashed on", "refused"), 0))
         for mailbox in self.mailboxes:
             total.update(_places(mailbox))
         if self.feed is not None:
@@ -155,8 +155,12 @@ class Summary:
             lines = "line was" if feed.bad_lines == 1 else "lines were"
             yield f"{feed.bad_lines} {lines} not read: no CloudEvents"
         terms = self._equation()
-        always = ("handled", "crashed on", "refused")
-        right = " + ".join(f"{number} {term}" for term, number in terms.items() if number or term in always)
+        # The last two are nothing unless it was stopped early.
+        right = " + ".join(
+            f"{number} {term}"
+            for term, number in terms.items()
+            if number or term not in ("interrupted", "left waiting")
+        )
         yield f"{feed.events} in = {right}"
         if not any(mailbox.waiting or mailbox.interrupted for mailbox in self.mailboxes):
             yield "nothing queued was lost: 0 left waiting, 0 interrupted"
@@ -168,7 +172,7 @@ def _places(mailbox: Mailbox) -> dict[str, int]:
         "handled": mailbox.handled,
         "crashed on": mailbox.crashed_on,
         "interrupted": mailbox.interrupted,
-        "waiting": mailbox.waiting,
+        "left waiting": mailbox.waiting,
     }
 
 

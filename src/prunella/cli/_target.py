@@ -80,7 +80,7 @@ def _from_file(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle and others look a class's module up there
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))  # as for `python path.py`
-    _run(path, spec.loader.exec_module, module)
+    _run(f"{path} cannot be loaded", spec.loader.exec_module, module)
     return module
 
 
@@ -91,14 +91,14 @@ def _from_path(name: str) -> ModuleType:
         found = not name.startswith(".") and importlib.util.find_spec(name) is not None
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise TargetError(_told(name, error)) from error
+            raise TargetError(_told(f"{name} cannot be loaded", error)) from error
         found = False
     except Exception as error:  # a package above it runs when it is looked for
-        raise TargetError(_told(name, error)) from error
+        raise TargetError(_told(f"{name} cannot be loaded", error)) from error
     if not found:
         hint = f"; a file is given as {name}.py" if os.path.isfile(f"{name}.py") else ""
         raise TargetError(f"there is no module {name!r}{hint}")
-    return _run(name, importlib.import_module, name)
+    return _run(f"{name} cannot be loaded", importlib.import_module, name)
 
 
 def _spec(where: str, name: str, module: ModuleType) -> Supervisor:
@@ -111,7 +111,7 @@ def _spec(where: str, name: str, module: ModuleType) -> Supervisor:
     if inspect.iscoroutinefunction(value):
         raise TargetError(f"{where}: {name!r} is an async function; expected a Supervisor, or a plain function")
     if callable(value):
-        value = _run(f"{where}: {name}()", value)
+        value = _run(f"{where}: {name}() failed", value)
         name = f"{name}()"
     if not isinstance(value, Supervisor):
         raise TargetError(f"{where}: {name!r} is no Supervisor, but {type(value).__name__}")
@@ -166,4 +166,4 @@ def _told(what: str, error: BaseException) -> str:
     ]
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(steps)] if steps else []
     lines += traceback.format_exception_only(error)
-    return f"{what}: cannot be loaded\n{''.join(lines)}".rstrip()
+    return f"{what}\n{''.join(lines)}".rstrip()

@@ -59,6 +59,8 @@ class Lines:
 
 
 def _standing(picture: Picture) -> str:
+    if picture.tree is None:
+        return ""
     parts = [picture.status] if picture.status else []
     children = [row for row in rows(picture) if row.branch]
     with_traffic = [row for row in children if row.traffic is not None]

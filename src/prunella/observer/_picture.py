@@ -90,9 +90,9 @@ def _rows(node: TreeNode, traffic: Mapping[str, Traffic], first: str, rest: str,
 
 def duration(seconds: float) -> str:
     """A length of time for people: ``0.4 s``, ``12.3 s``, ``4 min 05 s``, ``3 h 20 min``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    minutes, seconds = divmod(int(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {seconds:02} s"
     hours, minutes = divmod(minutes, 60)
