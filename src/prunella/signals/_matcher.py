@@ -26,7 +26,7 @@ class _Node:
     __slots__ = ("any", "entries", "literals", "owner", "rest")
 
     def __init__(self, owner: object) -> None:
-        self.literals: dict[str, _Node] = {}
+        self.literals: dict[str, _Node] | None = None  # most nodes are ends and have none
         self.any: _Node | None = None
         self.rest: _Node | None = None
         self.entries: tuple[Entry, ...] = ()
@@ -36,7 +36,7 @@ class _Node:
         if self.owner is owner:
             return self
         copy = _Node(owner)
-        copy.literals = self.literals.copy()
+        copy.literals = None if self.literals is None else self.literals.copy()
         copy.any = self.any
         copy.rest = self.rest
         copy.entries = self.entries
@@ -47,17 +47,19 @@ class _Node:
             return self.any
         if segment == REST:
             return self.rest
-        return self.literals.get(segment)
+        return None if self.literals is None else self.literals.get(segment)
 
     def put(self, segment: str, child: _Node | None) -> None:
         if segment == ANY:
             self.any = child
         elif segment == REST:
             self.rest = child
-        elif child is None:
-            self.literals.pop(segment, None)
-        else:
+        elif child is not None:
+            if self.literals is None:
+                self.literals = {}
             self.literals[segment] = child
+        elif self.literals is not None:
+            self.literals.pop(segment, None)
 
     def is_empty(self) -> bool:
         return not (self.entries or self.literals or self.any or self.rest)
@@ -98,36 +100,36 @@ class Matcher:
     def entries(self, type: str) -> list[Entry]:
         """The entries of all patterns that match, in no order."""
         found = list(self._exact.get(type, ()))
-        if self._root is None:
+        root = self._root
+        if root is None:
             return found
-        reached = [self._root]
+        reached = [root]
         # Nodes behind a `**`: once reached they stay, for it takes any number of segments. Only they can be
         # reached in two ways.
         lasting: list[_Node] = []
         known: set[_Node] = set()
-        if self._root.rest is not None:
-            lasting.append(self._root.rest)
-            known.add(self._root.rest)
+        if root.rest is not None:
+            lasting.append(root.rest)
+            known.add(root.rest)
         for segment in type.split("."):
             ahead: list[_Node] = []
-            for nodes in (reached, lasting):
-                for node in nodes:
-                    if node.literals:
-                        child = node.literals.get(segment)
-                        if child is not None:
-                            ahead.append(child)
-                    if node.any is not None:
-                        ahead.append(node.any)
+            for node in reached + lasting if lasting else reached:
+                if node.literals is not None:
+                    child = node.literals.get(segment)
+                    if child is not None:
+                        ahead.append(child)
+                if node.any is not None:
+                    ahead.append(node.any)
             for node in ahead:
                 rest = node.rest
                 if rest is not None and rest not in known:
                     lasting.append(rest)
                     known.add(rest)
             reached = ahead
-            if not reached and not lasting:
+            if not ahead and not lasting:
                 return found
-        for nodes in (reached, lasting):
-            for node in nodes:
+        for node in reached + lasting:
+            if node.entries:
                 found += node.entries
         return found
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from sys import intern
 
 from ._errors import InvalidPattern
 
@@ -23,7 +24,9 @@ def parsed(pattern: str) -> tuple[str, ...]:
     """
     if not isinstance(pattern, str):
         raise InvalidPattern(pattern, f"a pattern is text, not a value of type {type(pattern).__name__}")
-    segments = tuple(str.__str__(pattern).split("."))
+    # The same few words stand in many patterns: one object for each is small, and stays in the processor's
+    # cache.
+    segments = tuple([intern(segment) for segment in str.__str__(pattern).split(".")])
     before = ""
     for segment in segments:
         if segment == REST:

@@ -80,8 +80,10 @@ class _Entry(NamedTuple):
     """A route in a router; entries sort in the order in which their targets are returned."""
 
     rank: tuple[Any, ...]
-    number: int  # of its registration; no two are the same, so that routes themselves are never compared
+    number: int  # of its registration; no two are the same, so that nothing behind it is ever compared
     route: Route[Any]
+    target: Any
+    when: Predicate | None
 
 
 class _Conditional:
@@ -187,12 +189,17 @@ class Router(Generic[T]):
 
     def _look_up(self, type: str) -> tuple[T, ...] | _Conditional:
         entries = self._matcher.entries(type)
-        entries.sort()
+        if len(entries) > 1:
+            entries.sort()
+        targets = []
         found: tuple[T, ...] | _Conditional
-        if any(entry.route.when is not None for entry in entries):
-            found = _Conditional(tuple([entry.route for entry in entries]))
+        for _, _, _, target, when in entries:
+            if when is not None:
+                found = _Conditional(tuple([entry.route for entry in entries]))
+                break
+            targets.append(target)
         else:
-            found = tuple([entry.route.target for entry in entries])
+            found = tuple(targets)
         if len(type) <= _LONGEST_REMEMBERED:
             if len(self._found) >= _MOST_REMEMBERED:
                 self._found.clear()
@@ -245,7 +252,7 @@ def _numbered(routes: Iterable[Route[Any]], first: int) -> tuple[_Entry, ...]:
     entries = []
     for number, route in enumerate(routes, first):
         _check_route(route)
-        entries.append(_Entry(route._rank, number, route))
+        entries.append(_Entry(route._rank, number, route, route.target, route.when))
     return tuple(entries)
 
 
