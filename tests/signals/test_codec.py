@@ -224,6 +224,9 @@ class TestLimit:
             encode_batch(batch, limit=len(written) - 1)
         with pytest.raises(PayloadTooLarge):
             decode_batch(written, limit=len(written) - 1)
+        assert encode_batch([], limit=2) == b"[]"
+        with pytest.raises(PayloadTooLarge):
+            encode_batch([], limit=1)
 
     def test_ten_million_bytes_are_the_limit_unless_another_is_given(self) -> None:
         with pytest.raises(PayloadTooLarge):

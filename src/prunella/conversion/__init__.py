@@ -1,6 +1,8 @@
 """Strict conversion: data from outside becomes typed, immutable values, or is refused.
 
-One rule holds: a conversion that loses or invents information is refused. Nothing is bent until it fits::
+One rule holds: a conversion that loses or invents information is refused. Nothing is bent until it fits:
+
+.. code-block:: python
 
     from datetime import date
     from prunella.conversion import ConversionError, convert, json_schema, to_data

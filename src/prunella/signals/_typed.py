@@ -39,7 +39,11 @@ class SignalType:
     """The base of typed signals: a class is the payload of one type of signal, its value is frozen.
 
     Fields are annotated, immutable, and given by keyword. What is given is converted and checked strictly; of
-    data from outside a key that no field has is refused too::
+    data from outside a key that no field has is refused too:
+
+    .. code-block:: python
+
+        from prunella.signals import SignalType
 
         class TicketOpened(SignalType, type="ticket.opened", source="/desk"):
             ticket: str
