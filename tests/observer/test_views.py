@@ -86,7 +86,7 @@ def test_a_life_that_does_not_end_has_a_row_of_its_own(picture):
         (0, "0.0 s"),
         (59.94, "59.9 s"),
         (59.96, "1 min 00 s"),
-        (125.9, "2 min 05 s"),
+        (125.9, "2 min 06 s"),
         (3600, "1 h 00 min"),
         (90061, "25 h 01 min"),
     ],

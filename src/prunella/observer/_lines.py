@@ -62,7 +62,7 @@ def _standing(picture: Picture) -> str:
     if picture.tree is None:
         return ""
     parts = [picture.status] if picture.status else []
-    children = [row for row in rows(picture) if row.branch]
+    children = [row for row in rows(picture) if row.path]
     with_traffic = [row for row in children if row.traffic is not None]
     shown = with_traffic or [row for row in children if row.restarts or row.state != "running"]
     parts += [_child(row) for row in shown[:_MOST_CHILDREN]]
@@ -72,7 +72,7 @@ def _standing(picture: Picture) -> str:
 
 
 def _child(row: Row) -> str:
-    notes = [f"{row.id} {row.state}"]
+    notes = [f"{row.path} {row.state}"]
     if row.restarts:
         notes.append(f"{row.restarts} restart{'s' if row.restarts > 1 else ''}")
     if row.traffic is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._picture import Picture, Row, duration, rows
 from ._words import Happening
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["Live"]
 
@@ -84,7 +86,8 @@ class _Drawing:
         from rich.text import Text
 
         height = options.height or console.size.height
-        happenings = self._happenings[-max(0, min(_MOST_HAPPENINGS, height - 8)) :] if height > 8 else ()
+        most = min(_MOST_HAPPENINGS, (height - 4) // 3)  # the tree comes first
+        happenings = self._happenings[-most:] if most > 0 else ()
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(self._picture.title, style="bold")
         head.append(f"  {duration(self._picture.seconds)}  {self._picture.status}")
@@ -97,33 +100,33 @@ class _Drawing:
             yield Text(happening.text, no_wrap=True, overflow="ellipsis", style=style)
 
 
-def _table(picture: Picture, width: int, height: int) -> Any:
+def _table(picture: Picture, width: int, height: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     # What matters least goes first when there is no room.
-    with_traffic = bool(picture.traffic)
-    columns = ["child", "state"]
+    columns = ["child"]
+    columns += ["state"] if width >= 24 else []
     columns += ["restarts"] if width >= 36 else []
     columns += ["uptime"] if width >= 50 else []
-    if with_traffic:
+    if picture.traffic:
         columns += ["waiting"] if width >= 70 else []
-        columns += ["handled"] if width >= 28 else []
+        columns += ["handled"] if width >= 44 else []
         columns += ["crashed on"] if width >= 72 else []
+    shown = list(islice(rows(picture), height))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns:
-        left = name in ("child", "state")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
-    total = 0
-    for row in islice(rows(picture), height):
+    table.add_column("child", no_wrap=True, overflow="ellipsis")  # the one that gives way
+    for name in columns[1:]:
+        needed = max(len(name), *(_cell(row, name).cell_len for row in shown), 0)
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True, min_width=needed)
+    for row in shown:
         table.add_row(*(_cell(row, name) for name in columns))
-        total += 1
-    if total == height and (more := sum(1 for _ in rows(picture)) - height):
+    if len(shown) == height and (more := sum(1 for _ in rows(picture)) - height):
         table.add_row(Text(f"… and {more} more", style="dim"), *("" for _ in columns[1:]))
     return table
 
 
-def _cell(row: Row, column: str) -> Any:
+def _cell(row: Row, column: str) -> Text:
     from rich.text import Text
 
     traffic = row.traffic
@@ -133,7 +136,7 @@ def _cell(row: Row, column: str) -> Any:
         case "state":
             return Text(row.state, style=_COLOURS.get(row.state, ""))
         case "restarts":
-            return Text(str(row.restarts), style="yellow") if row.restarts else Text("0" if row.branch else "")
+            return Text(str(row.restarts), style="yellow") if row.restarts else Text("0" if row.path else "")
         case "uptime":
             return Text("" if row.uptime is None else duration(row.uptime))
         case "waiting":

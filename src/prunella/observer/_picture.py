@@ -51,6 +51,7 @@ class Row:
 
     Attributes:
         branch: the lines that lead to it ("└─ ").
+        path: the child's path from the root; empty for the root.
         id: the child, or supervisor.
         state: where it stands; for a life that does not end though it was cancelled, ``unresponsive``.
         restarts: how often it was restarted.
@@ -59,6 +60,7 @@ class Row:
     """
 
     branch: str
+    path: str
     id: str
     state: str
     restarts: int
@@ -69,23 +71,23 @@ class Row:
 def rows(picture: Picture) -> Iterator[Row]:
     """The lines of a picture's tree, from the root down."""
     if picture.tree is not None:
-        yield from _rows(picture.tree, picture.traffic, "", "", None)
+        yield from _rows(picture.tree, picture.traffic, "", "", "")
 
 
-def _rows(node: TreeNode, traffic: Mapping[str, Traffic], first: str, rest: str, path: str | None) -> Iterator[Row]:
+def _rows(node: TreeNode, traffic: Mapping[str, Traffic], first: str, rest: str, path: str) -> Iterator[Row]:
     info = node.info
     # The root has been running since the tree was opened, and is no life of anybody's.
     running = info.state is ChildState.RUNNING
     uptime = max(0.0, node.taken - info.since) if running else None
-    yield Row(first, info.id, str(info.state), info.restarts, uptime, traffic.get(path or ""))
+    yield Row(first, path, info.id, str(info.state), info.restarts, uptime, traffic.get(path))
     below: list[TreeNode | ChildInfo] = [*node.children, *node.unresponsive]
     for position, child in enumerate(below, 1):
         branch, stem = ("└─ ", "   ") if position == len(below) else ("├─ ", "│  ")
+        child_path = f"{path}/{child.id}" if path else child.id
         if isinstance(child, TreeNode):
-            child_path = child.id if path is None else f"{path}/{child.id}"
             yield from _rows(child, traffic, rest + branch, rest + stem, child_path)
         else:
-            yield Row(rest + branch, child.id, "unresponsive", child.restarts, None, None)
+            yield Row(rest + branch, child_path, child.id, "unresponsive", child.restarts, None, None)
 
 
 def duration(seconds: float) -> str:
