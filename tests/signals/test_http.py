@@ -114,6 +114,15 @@ def test_headers_of_other_senders_are_unquoted_and_decoded_once(value: str, text
     assert from_http({**MINIMAL, "ce-subject": value}, b"").subject == text
 
 
+@pytest.mark.parametrize("content_type", ["application/cloudevents+json", " padded", "ünusual", "a\u2003b"])
+def test_a_content_type_that_a_header_would_change_travels_beside_it(content_type: str) -> None:
+    signal = Signal("a", {"b": 1}, datacontenttype=content_type)
+    headers, body = to_http(signal, mode="binary")
+
+    assert "content-type" not in headers
+    assert from_http(headers, body) == signal
+
+
 def test_structured_mode_is_known_by_its_content_type_in_any_case() -> None:
     signal = Signal("a", {"b": 1})
 

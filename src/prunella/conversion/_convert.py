@@ -15,13 +15,12 @@ def converter(
 ) -> Callable[[Any], Any]:
     """The function that converts values to a type; it is compiled once for each type.
 
-    The rule is: a conversion that loses or invents information is refused. Values of the type are taken as
-        they
-    are, with what they hold converted. Converted are: a list to a tuple or frozenset, a mapping to an attrs
-    class, dataclass, TypedDict or Map, text to an enumeration by value, ISO 8601 to datetime, date or time,
-    text to UUID, Path or Decimal, int to float, base64 to bytes. Nothing becomes text or a bool, no text a
-    number or sequence, no float an int, and `None` only `None`. Unions are tried by exact type, then in
-    written order. `Any` and `object` take everything as it is.
+    A conversion that loses or invents information is refused. Values of the type are taken as they are, with
+    what they hold converted. Beyond that a list becomes a tuple or frozenset, a mapping an attrs class,
+    dataclass, TypedDict or Map, text an enumeration by value, ISO 8601 a datetime, date or time, text a UUID,
+    Path or Decimal, an int a float, base64 bytes. Nothing becomes text or a bool, no text a number or a
+    sequence, no float an int, and `None` only `None`. Unions are tried by exact type, then in written order.
+    `Any` and `object` take everything as it is.
 
     Args:
         annotation: the type, resolved (see `resolve_annotations`).
