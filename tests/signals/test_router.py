@@ -194,6 +194,23 @@ def test_the_order_of_specificity() -> None:
     assert list(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "type"),
+    [
+        ("*.b.c", "a.**", "a.b.c"),  # more literals, though they stand further right
+        ("a.**", "*.a", "a.a"),  # literals further left, though there is a `**`
+        ("a.*.**", "a.**.*.**", "a.b.c"),  # fewer `**`
+        ("a.*.*", "a.**", "a.b.c"),
+        ("a.*.**", "a.**", "a.b"),  # more segments
+        ("*.a", "**.a", "a.a"),
+    ],
+)
+def test_each_rule_of_specificity_goes_before_the_next(first: str, second: str, type: str) -> None:
+    router = Router([Route(second, "second"), Route(first, "first")])
+
+    assert router.route(Signal(type)) == ("first", "second")
+
+
 def test_priority_goes_before_specificity_and_registration_after() -> None:
     router = Router(
         [
