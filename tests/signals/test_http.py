@@ -165,6 +165,11 @@ def test_a_message_that_carries_no_signal_is_refused_with_its_place(
     assert refused(headers, body).path == path
 
 
+def test_headers_that_are_no_mapping_are_refused() -> None:
+    for headers in (None, [("ce-id", "1")], "ce-id: 1"):
+        assert refused(headers).path == "headers"  # type: ignore[arg-type]
+
+
 def test_a_missing_header_is_named() -> None:
     for name in ("ce-id", "ce-source", "ce-type"):
         headers = {key: value for key, value in MINIMAL.items() if key != name}

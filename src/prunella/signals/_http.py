@@ -112,6 +112,8 @@ def from_http(headers: Mapping[str, str], body: bytes, *, limit: int = DEFAULT_L
 
 
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise DecodeError("headers", f"expected a mapping, got a value of type {type(headers).__name__}")
     found: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
