@@ -158,6 +158,20 @@ async def test_all_significant_waits_for_one_that_is_restarting(troupe: Troupe, 
         assert await supervisor.wait_stopped() == Shutdown()
 
 
+async def test_all_significant_waits_for_one_that_crashed_at_the_same_moment(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, auto_shutdown: all_significant, whichever of the two ends is seen first, the crash is a restart."""
+    children = troupe.children("c1", "c2", restart="transient", significant=True)
+    async with trio.open_nursery() as nursery:
+        supervisor = await run(Supervisor(children, auto_shutdown="all_significant"), nursery)
+        troupe.tell("c1")
+        troupe.tell("c2", error_of("c2"))
+        assert await goes_on(supervisor)
+        assert states(supervisor) == {"c1": "stopped", "c2": "running"}
+        await supervisor.stop()
+
+
 async def test_all_significant_does_not_wait_for_one_that_never_ran(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, auto_shutdown: all_significant, a child that declined does not count as active."""
     troupe.plan("c1", Ignore())

@@ -417,6 +417,25 @@ async def test_stop_again_returns_at_once_and_changes_nothing(troupe: Troupe, au
     assert troupe.journal == ["start c1", "stop c1"]
 
 
+async def test_the_first_reason_to_stop_holds(troupe: Troupe, autojump_clock: MockClock) -> None:
+    """OTP, management: stop, while it is already stopping."""
+
+    async def cleans_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup_scope():
+                await trio.sleep(3)
+
+    async with trio.open_nursery() as nursery:
+        supervisor: SupervisorHandle = await nursery.start(Supervisor([Child(cleans_up, id="c1")]).run)
+        nursery.start_soon(supervisor.stop, Shutdown("first"))
+        await trio.sleep(1)
+        await supervisor.stop(Shutdown("second"))
+        assert trio.current_time() == pytest.approx(3)
+        assert await supervisor.wait_stopped() == Shutdown("first")
+
+
 async def test_only_a_clean_reason_stops_a_supervisor(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, management: stop, with a reason."""
     async with open_supervisor(Supervisor(troupe.children("c1"))) as supervisor:

@@ -427,6 +427,26 @@ async def test_a_cancelled_boot_stops_what_has_started_in_reverse(troupe: Troupe
     assert troupe.journal == ["start c1", "start c2", "start c3", "stop c3", "stop c2", "stop c1"]
 
 
+async def test_a_child_that_starts_although_the_boot_was_cancelled_is_stopped_and_the_next_never_begins(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, start-up, 5: a difference, the boot ends with the start that was in progress."""
+
+    async def starts_regardless(*, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+        task_status.started()
+        await trio.sleep_forever()
+
+    spec = Supervisor([troupe.child("c1"), Child(starts_regardless, id="c2"), troupe.child("c3")])
+    with trio.move_on_after(1) as scope:
+        async with open_supervisor(spec):
+            assert False
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(3)
+    assert troupe.journal == ["start c1", "stop c1"]
+
+
 async def test_a_caller_that_is_cancelled_takes_the_start_back(troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, start-up: as with nursery.start, nothing is kept."""
     troupe.plan("c1", trio.Event())
