@@ -382,6 +382,7 @@ def test_closed_conversion_refuses_nan_and_infinity(number: float) -> None:
 def test_what_needs_no_conversion_is_the_same_object() -> None:
     for value, annotation in (
         ((1, 2), tuple[int, ...]),
+        ((1, None), tuple[int | None, ...]),
         ((Visit(NOON),), tuple[Visit, ...]),
         ((1, "a"), tuple[int, str]),
         (frozenset({"a"}), frozenset[str]),

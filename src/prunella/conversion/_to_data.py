@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -36,58 +36,84 @@ def to_data(value: Any) -> Any:
 
 
 _AS_THEY_ARE = frozenset({type(None), bool, int, float, str})
+_Write: TypeAlias = Callable[[Any], Any]
+_writers: dict[type, _Write] = {}
 
 
 def _data(value: Any) -> Any:
     cls = type(value)
     if cls in _AS_THEY_ARE:
         return value
-    if isinstance(value, Enum):
-        return _data(value.value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, (tuple, list)):
-        return [_member(item, f"[{index}]") for index, item in enumerate(value)]
+    write = _writers.get(cls)
+    if write is None:
+        write = _writers[cls] = _writer(cls)
+    return write(value)
+
+
+def _writer(cls: type) -> _Write:
+    """How the values of a class are written; looked up once for each class."""
+    if issubclass(cls, Enum):
+        return lambda member: _data(member.value)
+    if issubclass(cls, str):
+        return str.__str__
+    for number in (int, float):
+        if issubclass(cls, number):
+            return number
+    if issubclass(cls, (tuple, list)):
+        return _items
     if has_text_form(cls):
-        return text_of(value)
-    if isinstance(value, Mapping):
-        return _mapping(value)
-    if isinstance(value, Set):
-        items = [_member(item, f"[{index}]") for index, item in enumerate(value)]
-        return sorted(items, key=_order)
+        return text_of
+    if issubclass(cls, Mapping):
+        return _mapping
+    if issubclass(cls, Set):
+        return lambda value: sorted(_items(value), key=_order)
     if attrs.has(cls):
-        return {
-            field.alias: _member(getattr(value, field.name), step(field.alias))
-            for field in attrs.fields(cls)
-            if field.init
-        }
+        return _fields([(field.alias, field.name) for field in attrs.fields(cls) if field.init])
     if dataclasses.is_dataclass(cls):
-        return {
-            field.name: _member(getattr(value, field.name), step(field.name))
-            for field in dataclasses.fields(cls)
-            if field.init
-        }
-    raise Mismatch.of("a value that has a form as data", value)
+        return _fields([(field.name, field.name) for field in dataclasses.fields(cls) if field.init])
+    return _refuse
 
 
-def _member(value: Any, where: str) -> Any:
+def _items(value: Iterable[Any]) -> list[Any]:
+    items: list[Any] = []
     try:
-        return _data(value)
+        for item in value:
+            items.append(_data(item))
     except Mismatch as mismatch:
-        raise mismatch.under(where) from None
+        raise mismatch.under(f"[{len(items)}]") from None
+    return items
+
+
+def _fields(names: list[tuple[str, str]]) -> _Write:
+    def write(value: Any) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        key = ""
+        try:
+            for key, name in names:
+                data[key] = _data(getattr(value, name))
+        except Mismatch as mismatch:
+            raise mismatch.under(step(key)) from None
+        return data
+
+    return write
 
 
 def _mapping(value: Mapping[Any, Any]) -> Any:
-    pairs = [(_member(key, ".keys()"), _member(item, step(key))) for key, item in value.items()]
+    pairs: list[list[Any]] = []
+    for key, item in value.items():
+        try:
+            pairs.append([_data(key), _data(item)])
+        except Mismatch as mismatch:
+            raise mismatch.under(step(key)) from None
     if all(type(key) is str for key, _ in pairs):
-        data = dict(pairs)
+        data = {key: item for key, item in pairs}  # noqa: C416  pairs are lists
         if len(data) == len(pairs):
             return data
-    return [list(pair) for pair in sorted(pairs, key=lambda pair: _order(pair[0]))]
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
+
+
+def _refuse(value: Any) -> Any:
+    raise Mismatch.of("a value that has a form as data", value)
 
 
 def _order(data: Any) -> tuple[str, Any]:
