@@ -6,7 +6,7 @@ import contextlib
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,9 +35,26 @@ from prunella.supervision import (
 )
 
 
-def run(main: Callable[[], Awaitable[object]]) -> Any:
+def run(main: Callable[[], Awaitable[object]], *instruments: trio.abc.Instrument) -> Any:
     """A run of its own: Trio hands an interrupt that nobody can take at once to the main task."""
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
+    with at_most(5):
+        return trio.run(main, clock=MockClock(autojump_threshold=0), instruments=instruments)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Ends a run that hangs, as a `TrioInternalError`. Real time: what hangs may hang in any way."""
+
+    def hangs(*_: object) -> None:
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)  # again, should somebody swallow it
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 async def at_once(error: BaseException) -> None:
@@ -506,7 +523,7 @@ def test_a_third_ctrl_c_changes_nothing_more():
 class Journal(list[str]):
     """What began and ended, with what every run of a tree must fulfil however it was interrupted."""
 
-    def check(self) -> None:
+    def check(self, *, ordered: bool) -> None:
         running: list[str] = []
         for entry in self:
             name = entry[1:]
@@ -514,61 +531,57 @@ class Journal(list[str]):
                 assert name not in running, self
                 running.append(name)
             elif entry[0] == "-":
+                assert name in running, self
+                if ordered and name != "d":  # d is also terminated by hand
+                    assert name == [other for other in running if other != "d"][-1], self
                 running.remove(name)
         assert running == [], self
 
-    @property
-    def last_stop(self) -> list[str]:
-        """The ends at the end of the journal."""
-        ends: list[str] = []
-        for entry in reversed(self):
-            if entry[0] == "+":
-                break
-            ends.insert(0, entry)
-        return ends
 
-
-async def eventful_life(journal: Journal) -> None:
+def eventful_life(journal: Journal, strategy: str) -> Callable[[], Awaitable[None]]:
     """Starts, restarts, calls and a stop: something of everything."""
 
-    async def fails_twice():
-        fails_twice.lives += 1
-        await trio.sleep(1)
-        if fails_twice.lives < 3:
-            raise ValueError
-        await trio.sleep_forever()
+    async def main() -> None:
+        lives = 0
 
-    fails_twice.lives = 0
-    inner = Supervisor(
-        [Child(steady, journal, "b", id="b"), Child(fails_twice), Child(steady, journal, "c", id="c")],
-        id="inner",
-        strategy="one_for_all",
-    )
-    async with open_supervisor(Supervisor([Child(steady, journal, "a", id="a"), inner])) as supervisor:
-        await supervisor.start_child(Child(steady, journal, "d", id="d"))
-        await trio.sleep(3)
-        await supervisor.terminate_child("d")
-        await supervisor.restart_child("d")
-        await supervisor.start_child(Child(steady, journal, "e", id="e"))
+        async def fails_twice() -> None:
+            nonlocal lives
+            lives += 1
+            await trio.sleep(1)
+            if lives < 3:
+                raise ValueError
+            await trio.sleep_forever()
 
+        children = [Child(steady, journal, "b", id="b"), Child(fails_twice), Child(steady, journal, "c", id="c")]
+        inner = Supervisor(children, id="inner", strategy=strategy)
+        async with open_supervisor(Supervisor([Child(steady, journal, "a", id="a"), inner])) as supervisor:
+            await supervisor.start_child(Child(steady, journal, "d", id="d"))
+            await trio.sleep(3)
+            await supervisor.terminate_child("d")
+            await supervisor.restart_child("d")
+            await supervisor.start_child(Child(steady, journal, "e", id="e"))
+
+    return main
+
+
+strategies = pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all"])
 
 _home = supervision.__file__.rpartition("/")[0]
 
 
 @contextlib.contextmanager
-def signal_at_call(number: int, *, everywhere: bool = False):
+def signal_at_call(number: int) -> Iterator[Callable[[], int]]:
     """Raises SIGINT at the n-th call of a function of supervision, or of what it calls in `contextlib`."""
     count = 0
 
-    def trace(frame, event, argument):
+    def trace(frame: Any, _: str, __: object) -> None:
         nonlocal count
         file = frame.f_code.co_filename
-        if file.startswith(_home) or (everywhere and file.endswith("contextlib.py")):
+        if file.startswith(_home) or file.endswith("contextlib.py"):
             count += 1
             if count == number:
                 sys.settrace(None)
                 signal.raise_signal(signal.SIGINT)
-        return None
 
     before = sys.gettrace()
     sys.settrace(trace)
@@ -578,46 +591,73 @@ def signal_at_call(number: int, *, everywhere: bool = False):
         sys.settrace(before)
 
 
-def interrupted_at(number: int, *, everywhere: bool = False) -> tuple[bool, Journal, int]:
+def interrupted_at_call(number: int, strategy: str) -> tuple[BaseException | None, int]:
+    """What comes out of an eventful life if SIGINT comes at the n-th call, and how many there were."""
     journal = Journal()
+    error: BaseException | None = None
 
-    async def main():
-        with signal_at_call(number, everywhere=everywhere) as count:
+    async def main() -> None:
+        nonlocal count
+        with signal_at_call(number) as counter:
             try:
-                await eventful_life(journal)
+                await eventful_life(journal, strategy)()
             finally:
-                counts.append(count())
+                count = counter()
 
-    counts: list[int] = []
+    count = 0
     try:
         run(main)
-    except KeyboardInterrupt:
-        return True, journal, counts[0]
-    return False, journal, counts[0]
+    except BaseException as caught:
+        error = caught
+    assert isinstance(error, KeyboardInterrupt | None), (number, error)
+    journal.check(ordered=strategy == "one_for_one")
+    return error, count
 
 
-def test_ctrl_c_at_random_points_in_the_code_of_the_library():
-    _, whole, calls = interrupted_at(0)
-    whole.check()
+@strategies
+def test_ctrl_c_at_random_points_in_the_code_of_the_library(strategy):
+    error, calls = interrupted_at_call(0, strategy)
+    assert error is None
     assert calls > 500
-    chance = random.Random(7)
-    for number in sorted(chance.sample(range(1, calls), 150)):
-        interrupted, journal, _ = interrupted_at(number)
-        assert interrupted, number
-        journal.check()
-        order = [name for name in ("-e", "-d", "-c", "-b", "-a") if name in journal.last_stop]
-        assert journal.last_stop[-len(order) :] == order, (number, journal)
+    for number in random.Random(7).sample(range(1, calls - 20), 100):
+        error, _ = interrupted_at_call(number, strategy)
+        assert error is not None, number
+
+
+@pytest.mark.parametrize("method", ["start_child", "terminate_child", "restart_child", "delete_child", "stop"])
+def test_ctrl_c_inside_a_call_of_a_handle_from_the_block(method):
+    """The decisions of the supervisor may be made right there, in the task of the caller."""
+    for number in range(1, 25):
+        journal = Journal()
+
+        async def main(number: int = number, journal: Journal = journal) -> None:
+            children = [Child(steady, journal, name, id=name) for name in "ab"]
+            async with open_supervisor(Supervisor([*children, Child(finish, id="done", restart="transient")])) as s:
+                await some_steps()
+                arguments: dict[str, list[Any]] = {
+                    "start_child": [Child(steady, journal, "new", id="new")],
+                    "terminate_child": ["b"],
+                    "restart_child": ["done"],
+                    "delete_child": ["done"],
+                }
+                with signal_at_call(number):
+                    await getattr(s, method)(*arguments.get(method, []))
+                    for _ in range(25):
+                        s.get_child("a")
+                await trio.sleep_forever()
+
+        with pytest.raises(KeyboardInterrupt):
+            run(main)
+        journal.check(ordered=method != "terminate_child")
 
 
 @pytest.mark.slow
-def test_ctrl_c_at_every_point_in_the_code_of_the_library():
-    _, _, calls = interrupted_at(0, everywhere=True)
-    for number in range(1, calls):
-        interrupted, journal, _ = interrupted_at(number, everywhere=True)
-        assert interrupted, number
-        journal.check()
-        order = [name for name in ("-e", "-d", "-c", "-b", "-a") if name in journal.last_stop]
-        assert journal.last_stop[-len(order) :] == order, (number, journal)
+@strategies
+def test_ctrl_c_at_every_point_in_the_code_of_the_library(strategy):
+    _, calls = interrupted_at_call(0, strategy)
+    for number in range(1, calls - 20):
+        error, _ = interrupted_at_call(number, strategy)
+        assert error is not None, number
 
 
 class SignalAtStep(trio.abc.Instrument):
@@ -632,48 +672,106 @@ class SignalAtStep(trio.abc.Instrument):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_before_any_step_of_any_task():
-    whole = SignalAtStep(0)
-    trio.run(eventful_life, Journal(), clock=MockClock(autojump_threshold=0), instruments=[whole])
-    steps = -whole.left
-    assert steps > 50
-    for number in range(1, steps):
-        journal = Journal()
-        interrupted = False
-        try:
-            trio.run(
-                eventful_life,
-                journal,
-                clock=MockClock(autojump_threshold=0),
-                instruments=[SignalAtStep(number)],
-            )
-        except KeyboardInterrupt as error:
-            assert type(error) is KeyboardInterrupt
-            interrupted = True
-        assert interrupted, number
-        journal.check()
-        order = [name for name in ("-e", "-d", "-c", "-b", "-a") if name in journal.last_stop]
-        assert journal.last_stop[-len(order) :] == order, (number, journal)
+@pytest.fixture(params=["one_for_one", "one_for_all"])
+def life_and_steps(request) -> tuple[str, int]:
+    """A strategy, and how many steps an eventful life takes with it (the order of a batch varies)."""
+    counts = []
+    for _ in range(5):
+        count = SignalAtStep(0)
+        run(eventful_life(Journal(), request.param), count)
+        counts.append(-count.left)
+    return request.param, min(counts)
 
 
-def test_two_ctrl_c_at_random_steps():
-    chance = random.Random(11)
-    whole = SignalAtStep(0)
-    trio.run(eventful_life, Journal(), clock=MockClock(autojump_threshold=0), instruments=[whole])
-    steps = -whole.left
-    for _ in range(150):
+def test_ctrl_c_before_any_step_of_any_task(life_and_steps):
+    strategy, steps = life_and_steps
+    assert steps > 40
+    for number in range(1, steps - 5):
         journal = Journal()
-        first = chance.randrange(1, steps)
-        instruments = [SignalAtStep(first), SignalAtStep(first + chance.randrange(0, 12))]
         with pytest.raises(KeyboardInterrupt):
-            trio.run(eventful_life, journal, clock=MockClock(autojump_threshold=0), instruments=instruments)
-        journal.check()
+            run(eventful_life(journal, strategy), SignalAtStep(number))
+        journal.check(ordered=strategy == "one_for_one")
 
 
-def test_the_helpers_of_these_tests_see_a_lost_child():
+def test_two_ctrl_c_at_random_steps(life_and_steps):
+    strategy, steps = life_and_steps
+    chance = random.Random(11)
+    for _ in range(100):
+        journal = Journal()
+        first = chance.randrange(1, steps - 5)
+        second = SignalAtStep(first + chance.randrange(1, 12))
+        with pytest.raises(KeyboardInterrupt):
+            run(eventful_life(journal, strategy), SignalAtStep(first), second)
+        journal.check(ordered=False)
+
+
+# While somebody waits for the supervisor
+
+
+async def interrupt_at(seconds: float) -> None:
+    await trio.sleep(seconds)
+    signal.raise_signal(signal.SIGINT)
+
+
+async def slow_start(journal: list[str], *, task_status: trio.TaskStatus[None]) -> None:
+    journal.append("+slow")
+    try:
+        await trio.sleep(10)
+        task_status.started()
+        await trio.sleep_forever()
+    finally:
+        journal.append("-slow")
+
+
+def test_ctrl_c_while_the_block_waits_for_a_start():
+    journal: list[str] = []
+
+    async def main():
+        trio.lowlevel.spawn_system_task(interrupt_at, 1)
+        async with open_supervisor(Supervisor([Child(tidy, journal, n, 1, id=n) for n in "ab"])) as supervisor:
+            await supervisor.start_child(Child(slow_start, journal))
+            journal.append("not here")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert journal == ["+a", "+b", "+slow", "-slow", "?b", "-b", "?a", "-a"]
+
+
+@pytest.mark.parametrize("method", ["terminate_child", "stop", "wait_stopped"])
+def test_ctrl_c_while_the_block_waits_for_an_end(method):
+    journal: list[str] = []
+
+    async def main():
+        trio.lowlevel.spawn_system_task(interrupt_at, 1)
+        async with open_supervisor(Supervisor([Child(tidy, journal, n, 3, id=n) for n in "ab"])) as supervisor:
+            await getattr(supervisor, method)(*(["b"] if method == "terminate_child" else []))
+            journal.append("not here")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert journal == ["+a", "+b", "?b", "-b", "?a", "-a"]
+
+
+def test_ctrl_c_while_a_task_waits_for_another():
+    journal: list[str] = []
+
+    async def main():
+        trio.lowlevel.spawn_system_task(interrupt_at, 1)
+        async with open_supervisor(TaskSupervisor()) as tasks:
+            await tasks.run(tidy, journal, "a", 3)
+            journal.append("not here")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert journal == ["+a", "?a", "-a"]
+
+
+def test_the_helpers_of_these_tests_see_what_is_wrong():
     with pytest.raises(AssertionError):
-        Journal(["+a", "+b", "-b"]).check()
-    assert Journal(["+a", "-a", "+b", "-b"]).last_stop == ["-b"]
+        Journal(["+a", "+b", "-b"]).check(ordered=False)
+    with pytest.raises(AssertionError):
+        Journal(["+a", "+b", "-a", "-b"]).check(ordered=True)
+    Journal(["+a", "+b", "-b", "-a"]).check(ordered=True)
 
 
 def test_cleanup_scopes_are_expired_at_once_by_a_second_interrupt():

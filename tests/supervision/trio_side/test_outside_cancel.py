@@ -221,3 +221,29 @@ async def test_cancelling_run_does_not_stop_another_tree_of_the_same_spec(autoju
         with trio.move_on_after(1):
             await spec.run()
         assert str(other.get_child("a").state) == "running"
+
+
+async def test_a_start_that_is_cut_off_with_its_caller_ends_before_the_next_child_is_asked(autojump_clock):
+    """The block itself waits in `start_child` when it is cancelled: the child that starts is the last in order."""
+    journal: list[str] = []
+
+    async def slow(*, task_status: trio.TaskStatus[None]) -> None:
+        await tidy(journal, "slow", 2)
+
+    with trio.move_on_after(1) as scope:
+        async with open_supervisor(Supervisor([Child(tidy, journal, n, 1, id=n) for n in "ab"])) as supervisor:
+            await supervisor.start_child(Child(slow, id="slow"))
+    assert scope.cancelled_caught
+    assert journal == ["+a", "+b", "+slow", "?slow", "-slow", "?b", "-b", "?a", "-a"]
+
+
+async def test_a_start_that_is_cancelled_before_the_first_step_ends_in_order_too(autojump_clock):
+    journal: list[str] = []
+    with trio.CancelScope() as scope:
+        async with open_supervisor(Supervisor([Child(tidy, journal, n, 1, id=n) for n in "ab"])) as supervisor:
+            trio.lowlevel.current_trio_token().run_sync_soon(scope.cancel)
+            await supervisor.start_child(Child(tidy, journal, "new", 1))
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    stops = [entry for entry in journal if entry[0] != "+"]
+    assert stops in (["?b", "-b", "?a", "-a"], ["?new", "-new", "?b", "-b", "?a", "-a"])
