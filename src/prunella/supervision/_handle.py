@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._core import Request, Verb
 from ._dynamic_core import DynamicCore
@@ -159,6 +160,7 @@ class SupervisorHandle:
         """
         await self._ask(Verb.DELETE, child)
 
+    @enable_ki_protection
     async def stop(self, reason: Normal | Shutdown = Shutdown()) -> None:  # noqa: B008 - a frozen value
         """Stops the supervisor, all its children first, and returns when it has ended.
 
@@ -183,6 +185,7 @@ class SupervisorHandle:
         live.core.stop(reason)
         await live.wait_over()
 
+    @enable_ki_protection
     async def wait_stopped(self) -> ExitReason:
         """Waits until the supervisor has ended.
 
@@ -239,6 +242,7 @@ class SupervisorHandle:
             raise SupervisorStopped(live.spec.id)
         return live
 
+    @enable_ki_protection
     async def _ask(self, verb: Verb, subject: Any) -> ChildInfo | None:
         what = f"{verb.name.lower()}_child()"
         _refuse_if_stale(what)

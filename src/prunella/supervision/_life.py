@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
-from types import CodeType
+from types import CodeType, CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -120,6 +119,7 @@ class HostedLife(Life):
             self.waiters = {}
         self.waiters[who] = callback
 
+    @enable_ki_protection
     async def wait_ended(self) -> ExitReason:
         """Waits for its end."""
         if self.ended:
@@ -204,14 +204,16 @@ class TaskLife(HostedLife):
             with self._scope:
                 if not self.stopping:
                     if spec._takes_task_status:
-                        await _call_with_status(spec.function, self.arguments(), _TaskStatus(self))
+                        await _call(spec.function, self.arguments(), {"task_status": _TaskStatus(self)})
                     else:
                         self.host.tree.service.soon(self._first_step_taken, self.slot.starter)
-                        await _call(spec.function, self.arguments())
+                        await _call(spec.function, self.arguments(), {})
                     returned = True
-        except (GeneratorExit, trio.TrioInternalError):
+        except trio.TrioInternalError:
             raise
         except BaseException as caught:
+            if isinstance(caught, GeneratorExit) and not self._runs_now():
+                raise  # The coroutine is being thrown away: nobody is left to hear of it.
             # The one place where anything that a child raises is caught: from here on it is an exit reason.
             error = caught
         finally:
@@ -219,6 +221,9 @@ class TaskLife(HostedLife):
                 self.host.unresponsive.pop(self, None)
             self.host.tree.task_ends()
         self._ended(returned, error)
+
+    def _runs_now(self) -> bool:
+        return trio.lowlevel.in_trio_task() and trio.lowlevel.current_task() is self._task
 
     def arguments(self) -> tuple[Any, ...]:
         """What the function is called with."""
@@ -360,17 +365,18 @@ class TaskLife(HostedLife):
 
     # Cleaning up.
 
-    @contextmanager
-    def cleanup(self) -> Iterator[trio.CancelScope]:
-        """A shielded scope that ends with the life's shutdown time."""
-        with trio.CancelScope(shield=True, deadline=self._time_to_clean_up()) as scope:
-            if self._cleanups is None:
-                self._cleanups = []
-            self._cleanups.append(scope)
-            try:
-                yield scope
-            finally:
-                self._cleanups.remove(scope)
+    def begin_cleanup(self) -> trio.CancelScope:
+        """Makes a shielded scope that ends with the life's shutdown time."""
+        scope = trio.CancelScope(shield=True, deadline=self._time_to_clean_up())
+        if self._cleanups is None:
+            self._cleanups = []
+        self._cleanups.append(scope)
+        return scope
+
+    def end_cleanup(self, scope: trio.CancelScope) -> None:
+        """Takes note that such a scope has been left."""
+        if self._cleanups is not None:
+            self._cleanups.remove(scope)
         if scope.cancelled_caught:
             self._cleanup_cut = True
 
@@ -407,29 +413,21 @@ def _say_started(life: TaskLife, value: object) -> None:
 
 
 @disable_ki_protection
-async def _call(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
-    await _awaitable(function, function(*args))
+async def _call(function: Callable[..., Awaitable[object]], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    result = function(*args, **keywords)
+    try:
+        if not hasattr(result, "__await__"):
+            raise NotAwaitable(
+                f"a child's function must be async; {getattr(function, '__qualname__', function)!r} "
+                f"returned {type(result).__name__}, which cannot be awaited"
+            )
+        await result
+    finally:
+        if isinstance(result, CoroutineType):
+            result.close()  # It has not even begun, if Ctrl-C came just before.
 
 
-@disable_ki_protection
-async def _call_with_status(
-    function: Callable[..., Awaitable[object]], args: tuple[Any, ...], status: _TaskStatus
-) -> None:
-    await _awaitable(function, function(*args, task_status=status))
-
-
-def _awaitable(function: object, result: Awaitable[object]) -> Awaitable[object]:
-    if not hasattr(result, "__await__"):
-        raise NotAwaitable(
-            f"a child's function must be async; {getattr(function, '__qualname__', function)!r} "
-            f"returned {type(result).__name__}, which cannot be awaited"
-        )
-    return result
-
-
-_OUR_CODE: frozenset[CodeType] = frozenset(
-    {TaskLife._run.__code__, _call.__code__, _call_with_status.__code__, _awaitable.__code__}
-)
+_OUR_CODE: frozenset[CodeType] = frozenset({TaskLife._run.__code__, _call.__code__})
 
 
 def _interrupt_in(error: BaseException) -> KeyboardInterrupt | SystemExit | None:
@@ -448,8 +446,7 @@ def _without_cancelled(group: BaseExceptionGroup[BaseException]) -> BaseExceptio
     return group if rest is None else unwrapped(rest)
 
 
-@contextmanager
-def cleanup_scope() -> Iterator[trio.CancelScope]:
+class cleanup_scope:
     """A shielded scope for the cleanup of a child: it may wait for as long as its shutdown time lasts.
 
     Use it in a ``finally``, where a cancelled child could not wait for anything::
@@ -471,5 +468,22 @@ def cleanup_scope() -> Iterator[trio.CancelScope]:
         NotInAChild: the caller runs in no child.
         StaleLife: the child's life was declared unresponsive.
     """
-    with acting_life("cleanup_scope()").cleanup() as scope:
-        yield scope
+
+    __slots__ = ("_life", "_scope")
+
+    def __init__(self) -> None:
+        self._life = acting_life("cleanup_scope()")
+
+    @enable_ki_protection
+    def __enter__(self) -> trio.CancelScope:
+        self._scope = self._life.begin_cleanup()
+        return self._scope.__enter__()
+
+    @enable_ki_protection
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            return self._scope.__exit__(kind, error, traceback)
+        finally:
+            self._life.end_cleanup(self._scope)

@@ -136,6 +136,7 @@ class LiveSupervisor:
         """The path of one of its children."""
         return f"{self.path}/{slot.spec.id}" if self.path else slot.spec.id
 
+    @enable_ki_protection
     async def wait_over(self) -> None:
         """Waits for its logical end."""
         if self.ending is not None:

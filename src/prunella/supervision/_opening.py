@@ -6,8 +6,9 @@ import contextvars
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import trio
@@ -71,6 +72,8 @@ class Tree:
         self._interrupt: BaseException | None = None
         self._closing_since: float | None = None
         self._opener: trio.lowlevel.Task | None = None
+        self._nursery_manager: Any = None
+        self._done = trio.Event()
         self.root = LiveSupervisor(self, spec, "", None)
 
     # What happens in the tree.
@@ -121,58 +124,45 @@ class Tree:
 
     # Opening and closing, for the task that does it.
 
-    @asynccontextmanager
-    async def nursery(self) -> AsyncIterator[None]:
-        """The root's nursery: in this task for an outermost tree, in a task beside the child's for an inner one.
+    async def open(self) -> None:
+        """Opens the root's nursery: in this task for an outermost tree, in a task beside the child's for an inner one.
 
         So only the outermost block has to wait for tasks that do not end.
         """
         if current_life() is None:
-            async with trio.open_nursery() as self.root.nursery:
-                self.root.nursery.start_soon(self.service.run, name="prunella service")
-                yield
+            self._nursery_manager = trio.open_nursery()
+            self.root.nursery = await self._nursery_manager.__aenter__()
+            self.root.nursery.start_soon(self.service.run, name="prunella service")
             return
         parent = self.parent = acting_life("open_supervisor()")
         if parent.subtrees is None:
             parent.subtrees = {}
         parent.subtrees[self] = None
-        opened, done = trio.Event(), trio.Event()
         parent.host.tree.task_begins()
-        parent.host.nursery.start_soon(self._keep, opened, done, name=f"supervisor {self.root.spec.id}")
-        try:
-            with trio.CancelScope(shield=True):
-                await opened.wait()
-            yield
-        finally:
-            done.set()
-            parent.subtrees.pop(self, None)
+        opened = trio.Event()
+        parent.host.nursery.start_soon(self._keep, opened, name=f"supervisor {self.root.spec.id}")
+        with trio.CancelScope(shield=True):
+            await opened.wait()
 
     @enable_ki_protection
-    async def _keep(self, opened: trio.Event, done: trio.Event) -> None:
+    async def _keep(self, opened: trio.Event) -> None:
         assert self.parent is not None
         try:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as self.root.nursery:
                     self.root.nursery.start_soon(self.service.run, name="prunella service")
                     opened.set()
-                    await done.wait()
+                    await self._done.wait()
         finally:
             self.parent.host.tree.task_ends()
 
-    @enable_ki_protection
-    async def boot(self) -> bool:
-        """Starts the children of the root.
-
-        Returns:
-            Whether all have started.
-        """
+    async def boot(self) -> None:
+        """Starts the children of the root, and waits until all have started or the root has ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.root.core.boot()
         while not self._booted and self.root.ending is None:
             await self._until_something_changes()
-        return self.root.ending is None
 
-    @enable_ki_protection
     async def close(self, error: BaseException | None) -> None:
         """Stops the tree in order, whatever comes meanwhile, and waits for it.
 
@@ -195,6 +185,13 @@ class Tree:
             # The nursery must find nothing to wait for: a Ctrl-C that came while it waited would leave it in a group.
             while not self.service.has_ended:
                 await self._until_something_changes_or_ctrl_c()
+        if self._nursery_manager is not None:
+            await self._nursery_manager.__aexit__(None, None, None)
+        else:
+            assert self.parent is not None
+            self._done.set()
+            if self.parent.subtrees is not None:
+                self.parent.subtrees.pop(self, None)
 
     @property
     def _is_over(self) -> bool:
@@ -216,27 +213,31 @@ class Tree:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def conclude(self, error: BaseException | None) -> None:
-        """Raises what the block is to be left with, if anything.
+    def conclusion(self, error: BaseException | None) -> BaseException | None:
+        """What the block is to be left with, if anything.
 
         Args:
             error: what the block, or the boot, raised.
         """
-        failed = self._failed()
+        failed = self.failed()
         if self._interrupt is not None:
-            if self._interrupt is not error and self._interrupt.__context__ is None:
-                self._interrupt.__context__ = error
-            raise self._interrupt
+            return self._interrupt
         if error is not None:
-            if failed is not None and error.__context__ is None:
-                error.__context__ = failed
-            raise error
-        if failed is not None:
-            raise failed
+            if failed is not None:
+                _put_behind(error, failed)
+            return error
+        return failed
 
-    def _failed(self) -> Exception | None:
+    @property
+    def interrupt(self) -> BaseException | None:
+        """The Ctrl-C or `SystemExit` that stopped it, if one did."""
+        return self._interrupt
+
+    def failed(self) -> Exception | None:
+        """The error of a root that could not start its children, or gave up; None if it did neither."""
         ending = self.root.ending
-        assert ending is not None
+        if ending is None:
+            return None
         if ending.start_failure is not None:
             return start_failed(ending.start_failure)
         if ending.gave_up is not None:
@@ -314,30 +315,69 @@ def open_supervisor(spec: Any, *, telemetry: Iterable[Listener] = (), abandon_af
         StartFailed: a child failed to start; those that had started are stopped.
         SupervisorFailed: the supervisor gave up while the block ran.
     """
-    if not hasattr(spec, "_core"):
+    if isinstance(spec, type) or not hasattr(spec, "_core"):
         raise InvalidSpec("open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec)
     if abandon_after is not None:
         check_seconds("open_supervisor", "abandon_after", abandon_after)
-    return _open(spec, telemetry, abandon_after)
+    return _Block(spec, tuple(telemetry), abandon_after)
 
 
-@asynccontextmanager
-@enable_ki_protection
-async def _open(spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> AsyncIterator[Any]:
-    tree = Tree(spec, telemetry, abandon_after)
-    error: BaseException | None = None
-    async with tree.nursery():
+class _Block:
+    """What `open_supervisor` gives. A class, since a Ctrl-C must find no line of it unprotected."""
+
+    __slots__ = ("_abandon_after", "_spec", "_telemetry", "_tree")
+
+    def __init__(self, spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> None:
+        self._spec = spec
+        self._telemetry = telemetry
+        self._abandon_after = abandon_after
+
+    @enable_ki_protection
+    async def __aenter__(self) -> Any:
+        tree = self._tree = Tree(self._spec, self._telemetry, self._abandon_after)
+        await tree.open()
+        error: BaseException | None = None
         try:
-            if await tree.boot():
-                with tree.block_scope:
-                    yield tree.root.handle
-        except GeneratorExit:
-            raise
+            await tree.boot()
         except BaseException as caught:
             # Kept until the tree has stopped, then raised as it is.
             error = caught
+        if error is not None or tree.interrupt is not None or tree.failed() is not None:
+            await tree.close(error)
+            conclusion = tree.conclusion(error)
+            assert conclusion is not None
+            raise conclusion
+        tree.block_scope.__enter__()
+        return tree.root.handle
+
+    @enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        tree = self._tree
+        error = raised
+        try:
+            if tree.block_scope.__exit__(kind, raised, traceback):
+                error = None
+        except BaseException as rest:
+            error = rest
         await tree.close(error)
-    tree.conclude(error)
+        conclusion = tree.conclusion(error)
+        if conclusion is None:
+            return True
+        if conclusion is raised:
+            return False
+        raise conclusion
+
+
+def _put_behind(error: BaseException, other: BaseException) -> None:
+    """Puts `other` at the end of the chain of contexts of `error`."""
+    seen = {id(other)}
+    while error.__context__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__context__
+    if id(error) not in seen:
+        error.__context__ = other
 
 
 async def run(

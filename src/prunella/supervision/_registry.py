@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import attrs
+from trio.lowlevel import enable_ki_protection
 
 from ._errors import AlreadyRegistered, InvalidSpec, NotRegistered
 from ._info import ChildInfo, picture
@@ -92,6 +93,7 @@ class Registry(Generic[Key]):
 
     # For the child in whose context they are called.
 
+    @enable_ki_protection
     def register(self, key: Key, value: Any = None) -> None:
         """Registers the child that calls it; tasks that it spawned count as itself.
 
@@ -119,6 +121,7 @@ class Registry(Generic[Key]):
         self._count += 1
         self._tell("register", key, life, value)
 
+    @enable_ki_protection
     def unregister(self, key: Key) -> None:
         """Removes all entries of the calling child under a key. Harmless if there are none.
 

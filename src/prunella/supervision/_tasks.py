@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, TypeVarTuple,
 import attrs
 import outcome
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._core import Request, Verb
 from ._dynamic_core import DynamicCore
@@ -185,6 +186,7 @@ class TaskHandle(DynamicHandle):
         """
         self._begin(function, args)
 
+    @enable_ki_protection
     async def run(self, function: Callable[[*Args], Awaitable[Result]], *args: *Args) -> Result:
         """Runs a task and waits for it. Cancelling the caller cancels the task, and waits for its end.
 
@@ -256,6 +258,7 @@ class TaskHandle(DynamicHandle):
         finally:
             await results._cancel()
 
+    @enable_ki_protection
     def _begin(
         self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> tuple[LiveSupervisor, _Job, HostedLife]:
