@@ -70,7 +70,8 @@ class Mailbox:
         self.interrupted = 0
         self.losses: list[Loss] = []
         self.closed = False
-        self._stranded = 0
+        # Counted here, not read off the channel: an event that has left the channel may not have arrived yet.
+        self._accepted = 0
         self._in_hand = 0
         self._settled = trio.Event()
         self._send, self._receive = trio.open_memory_channel[CloudEvent](capacity)
@@ -80,8 +81,12 @@ class Mailbox:
 
     @property
     def waiting(self) -> int:
-        """How many events wait."""
-        return self._stranded if self.closed else self._send.statistics().current_buffer_used
+        """How many events wait, one that waits to be put included."""
+        return self._unsettled - self._in_hand
+
+    @property
+    def _unsettled(self) -> int:
+        return self._accepted - self.handled - self.crashed_on - self.interrupted
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[CloudEvent]:
@@ -119,15 +124,19 @@ class Mailbox:
         Returns:
             Whether it was accepted; not if the mailbox is closed.
         """
+        self._accepted += 1
         try:
             await self._send.send(event)
-        except trio.BrokenResourceError:
-            return False
+        except BaseException as error:
+            self._accepted -= 1
+            if isinstance(error, trio.BrokenResourceError):
+                return False
+            raise
         return True
 
     async def wait_idle(self) -> None:
         """Waits until nothing waits here and nothing is being handled, or the mailbox is closed."""
-        while (self._in_hand or self.waiting) and not self.closed:
+        while self._unsettled and not self.closed:
             if self._settled.is_set():
                 self._settled = trio.Event()
             await self._settled.wait()
@@ -135,7 +144,6 @@ class Mailbox:
     def close(self) -> None:
         """Takes no more events: the child has ended for good."""
         if not self.closed:
-            self._stranded = self.waiting
             self.closed = True
             self._receive.close()
             self._settled.set()
