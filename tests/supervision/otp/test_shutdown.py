@@ -389,6 +389,28 @@ async def test_nothing_but_a_report_follows_from_a_bad_reason(
     assert troupe.heard(ChildRestarted) == troupe.heard(GaveUp) == []
 
 
+@pytest.mark.parametrize(("shutdown", "over"), [(3, 3), ("brutal_kill", 0), (math.inf, 100)])
+async def test_a_child_that_ends_by_itself_has_the_same_time_to_clean_up(
+    shutdown: float | str, over: float, troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, shutdown, one child: terminate also runs when nobody asked; it is cut off, and the reason stays."""
+    cleaned_until = []
+
+    async def crashes() -> None:
+        try:
+            raise error_of("c1")
+        finally:
+            with cleanup_scope():
+                await trio.sleep(100)
+            cleaned_until.append(trio.current_time())
+
+    spec = Supervisor([Child(crashes, id="c1", restart="temporary", shutdown=shutdown)])  # type: ignore[arg-type]
+    async with open_supervisor(spec, telemetry=[troupe.events.append]):
+        await trio.sleep(200)
+    assert cleaned_until == pytest.approx([over])
+    assert reasons(troupe, ChildExited) == [("c1", crashed("c1"))]
+
+
 async def test_children_stop_in_reverse_each_fully_before_the_next_is_asked(
     troupe: Troupe, cleaner: Cleaner, autojump_clock: MockClock
 ) -> None:
