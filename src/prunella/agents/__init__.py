@@ -1,0 +1,68 @@
+"""Pure agents: an immutable value, handlers, and directives that describe effects."""
+
+from ..conversion import Map
+from ._address import Address
+from ._context import Context
+from ._directive import Directive
+from ._durable import Durable
+from ._errors import (
+    AgentCrashed,
+    AgentError,
+    AgentNotFound,
+    AgentStopped,
+    Diverged,
+    Fenced,
+    ImpureHandler,
+    InvalidResult,
+    InvalidSignalData,
+    MailboxFull,
+    NoReply,
+    NotSerialisable,
+    Rejected,
+    RestoreFailed,
+    UnhandledSignal,
+)
+from ._family import AdoptChild, SpawnAgent, Stop, StopChild
+from ._on import on
+from ._sending import Ask, Emit, Fail, Reply
+from ._timing import Cancel, Cron, Schedule
+from ._turn import Turn
+from ._work import Run, SpawnTask
+
+__all__ = [
+    "Address",
+    "AdoptChild",
+    "AgentCrashed",
+    "AgentError",
+    "AgentNotFound",
+    "AgentStopped",
+    "Ask",
+    "Cancel",
+    "Context",
+    "Cron",
+    "Directive",
+    "Diverged",
+    "Durable",
+    "Emit",
+    "Fail",
+    "Fenced",
+    "ImpureHandler",
+    "InvalidResult",
+    "InvalidSignalData",
+    "MailboxFull",
+    "Map",
+    "NoReply",
+    "NotSerialisable",
+    "Rejected",
+    "Reply",
+    "RestoreFailed",
+    "Run",
+    "Schedule",
+    "SpawnAgent",
+    "SpawnTask",
+    "Stop",
+    "StopChild",
+    "Turn",
+    "UnhandledSignal",
+    "on",
+]
