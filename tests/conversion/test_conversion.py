@@ -443,7 +443,7 @@ class TestToData:
         ("value", "data"),
         [
             ((1, 2.5, None, True, "x"), [1, 2.5, None, True, "x"]),
-            (frozenset({3, 1, 2}), [1, 2, 3]),
+            (frozenset("hgfedcba"), list("abcdefgh")),
             (Map({"a": (1,)}), {"a": [1]}),
             (Map({1: "a"}), [[1, "a"]]),
             ({date(2026, 1, 31): 1}, {"2026-01-31": 1}),
