@@ -205,7 +205,7 @@ def row(
 ) -> None:
     fastest, median = max(rates), statistics.median(rates)
     ratio = f"{median / statistics.median(beside):8.1f} x" if beside else " " * 10
-    held = "" if budget is None else f"  budget {budget:,}: {'held' if fastest >= budget else 'MISSED'}"
+    held = "" if budget is None else f"  budget {budget:,}: {'held' if median >= budget else 'MISSED'}"
     print(f"  {what:<46} {fastest:14,.0f} {median:14,.0f} {ratio}{held}{note}")
 
 

