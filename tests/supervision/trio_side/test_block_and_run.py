@@ -596,8 +596,13 @@ async def test_calls_are_served_in_the_order_in_which_they_were_made(autojump_cl
             await trio.sleep(1)
             assert [child.id for child in supervisor.which_children()] == ["a", "b"]
             assert journal == ["+a", "+b", "?a"]
-    assert [name for name, _ in order] == ["terminate a", "start c", "terminate b", "delete a"]
-    assert [at for _, at in order] == [pytest.approx(t) for t in (2, 2, 4, 4)]
+    # Which of two that are answered in one step goes on first is up to Trio.
+    assert dict(order) == {
+        "terminate a": pytest.approx(2),
+        "start c": pytest.approx(2),
+        "terminate b": pytest.approx(4),
+        "delete a": pytest.approx(4),
+    }
 
 
 async def test_cancelling_the_caller_of_terminate_child_ends_the_waiting_not_the_work(autojump_clock):

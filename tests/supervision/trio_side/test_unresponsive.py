@@ -108,7 +108,7 @@ async def test_the_tree_lists_it_apart_until_it_really_ends(autojump_clock, rele
     spec = Supervisor([Child(one_after_another, id="deaf", shutdown=1)])
     async with open_supervisor(spec) as supervisor:
         first = supervisor.get_child("deaf")
-        second = releases[1]
+        (second,) = releases
         await supervisor.terminate_child("deaf")
         node = tree(supervisor)
         assert [str(child.state) for child in node.children] == ["stopped"]
