@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from contextlib import aclosing
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
 from ._retry import TIMED_OUT, UNREACHABLE, Outcome, answered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     import httpx
@@ -103,13 +102,12 @@ class Client:
     async def _finish(self, response: httpx.Response) -> None:
         read = 0
         try:
-            with trio.move_on_after(_SECONDS_READING):
-                # An async generator, though httpx does not say so: left half read, it has to be closed.
-                async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
-                    async for chunk in chunks:
-                        read += len(chunk)
-                        if read > _MOST_READ:
-                            break
+            with trio.move_on_after(_SECONDS_READING) as scope:
+                async for chunk in response.aiter_raw():
+                    read += len(chunk)
+                    if read > _MOST_READ:
+                        # Not `break`: of the generators below only the outermost would be closed by that.
+                        scope.cancel()
         except self._httpx.TransportError:
             pass
         finally:

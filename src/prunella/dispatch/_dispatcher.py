@@ -125,14 +125,21 @@ class Dispatcher:
     def _begin(self, signal: Signal, given: Any) -> Delivery:
         target = as_target(given)
         span = Span(self.telemetry, signal, target) if self.telemetry else None
-        error: DispatchError
+        error: PrunellaError
         if self._closed:
             error = DispatchError(given, Reason.CLOSED, attempts=0)
         else:
             try:
-                return Delivery(given, target, self._lanes.enter(_lane_of(target)), span)
+                ticket = self._lanes.enter(_lane_of(target))
             except LaneFull:
                 error = DispatchError(given, Reason.OVERLOADED, attempts=0)
+            else:
+                if ticket.ready or self._lanes.runner(ticket) is not trio.lowlevel.current_task():
+                    return Delivery(given, target, ticket, span)
+                self._lanes.leave(ticket)
+                error = InvalidArgument(
+                    "dispatch", "target", "another one than that which this task is delivering to", given
+                )
         if span is not None:
             span.fail(error, 0)
         raise error
@@ -143,7 +150,9 @@ class Dispatcher:
         ticket, target = delivery.ticket, delivery.target
         try:
             if not ticket.ready:
-                await self._wait_for_turn(delivery, task)
+                turn = trio.Event()
+                ticket.wake = turn.set
+                await turn.wait()
             if self._pace.is_due(task):
                 await trio.lowlevel.checkpoint()
             if self._closed:
@@ -163,15 +172,6 @@ class Dispatcher:
         self._lanes.leave(ticket)
         if delivery.span is not None:
             delivery.span.stop(delivery.attempts)
-
-    async def _wait_for_turn(self, delivery: Delivery, task: trio.lowlevel.Task) -> None:
-        if self._lanes.runner(delivery.ticket) is task:
-            raise InvalidArgument(
-                "dispatch", "target", "another one than that which this task is delivering to", delivery.given
-            )
-        turn = trio.Event()
-        delivery.ticket.wake = turn.set
-        await turn.wait()
 
     def _give_up(self, delivery: Delivery, error: BaseException) -> None:
         self._lanes.leave(delivery.ticket)

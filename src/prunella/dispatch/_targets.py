@@ -306,7 +306,7 @@ def as_target(destination: Any) -> Target | HTTPTarget:
     kind = destination.__class__
     if kind is FunctionType:
         return FunctionTarget(destination)
-    if kind in _OURS:
+    if kind in _OURS or isinstance(destination, HTTPTarget):
         return destination  # type: ignore[no-any-return]
     if isinstance(destination, type):
         raise InvalidArgument("dispatch", "target", "an object that signals can be sent to, not a class", destination)
