@@ -112,7 +112,7 @@ async def under_faults(calls: list[Any], steps: list[Any], max_failures: int) ->
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     st.lists(
         st.builds(
@@ -137,7 +137,7 @@ async def on_loopback(answers: list[Answer]) -> None:
         patch.setattr("prunella.dispatch._retry._FIRST_DELAY", 0.001)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
-            targets = [HTTPTarget(f"{server.url}/{name}", timeout=0.1) for name in "ab"]
+            targets = [HTTPTarget(f"{server.url}/{name}", timeout=0.2) for name in "ab"]
 
             async def one(number: int) -> None:
                 for target in targets:
