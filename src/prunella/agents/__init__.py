@@ -2,7 +2,9 @@
 
 from ..conversion import Map
 from ._address import Address
+from ._agent import Agent
 from ._context import Context
+from ._describe import AgentDefinition, describe, routes, schema
 from ._directive import Directive
 from ._durable import Durable
 from ._errors import (
@@ -23,7 +25,9 @@ from ._errors import (
     UnhandledSignal,
 )
 from ._family import AdoptChild, SpawnAgent, Stop, StopChild
+from ._migrate import migrate
 from ._on import on
+from ._replay import replay
 from ._sending import Ask, Emit, Fail, Reply
 from ._timing import Cancel, Cron, Schedule
 from ._turn import Turn
@@ -32,7 +36,9 @@ from ._work import Run, SpawnTask
 __all__ = [
     "Address",
     "AdoptChild",
+    "Agent",
     "AgentCrashed",
+    "AgentDefinition",
     "AgentError",
     "AgentNotFound",
     "AgentStopped",
@@ -64,5 +70,10 @@ __all__ = [
     "StopChild",
     "Turn",
     "UnhandledSignal",
+    "describe",
+    "migrate",
     "on",
+    "replay",
+    "routes",
+    "schema",
 ]

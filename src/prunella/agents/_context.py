@@ -14,7 +14,7 @@ from ..errors import InvalidArgument
 from ..signals import Signal
 from ._address import Address
 
-__all__ = ["Context", "with_signal"]
+__all__ = ["Context", "chance_of", "rewind", "with_signal"]
 
 _NOBODY: Final[Map[str, Address]] = Map()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,3 +135,17 @@ def _checked(children: object) -> Map[str, Address]:
     ):
         raise InvalidArgument("Context", "children", "a mapping of tags to Address values", children)
     return Map(children)
+
+
+def chance_of(context: Context) -> tuple[Any, ...] | None:
+    """The state that chance is in; `None` while nobody has asked for any."""
+    return None if context._random is None else context._random.getstate()
+
+
+def rewind(context: Context, chance: tuple[Any, ...] | None) -> None:
+    """Sets chance back to a state that it was in."""
+    if context._random is not None:
+        if chance is None:
+            context._random.seed(context.seed)
+        else:
+            context._random.setstate(chance)
