@@ -29,6 +29,7 @@ from ._migrate import migrate
 from ._on import on
 from ._replay import replay
 from ._sending import Ask, Emit, Fail, Reply
+from ._serial import directive_from_data, directive_to_data
 from ._timing import Cancel, Cron, Schedule
 from ._turn import Turn
 from ._work import Run, SpawnTask
@@ -71,6 +72,8 @@ __all__ = [
     "Turn",
     "UnhandledSignal",
     "describe",
+    "directive_from_data",
+    "directive_to_data",
     "migrate",
     "on",
     "replay",

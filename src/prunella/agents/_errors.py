@@ -264,7 +264,7 @@ class NotSerialisable(PrunellaError):
     Args:
         directive: the name of its class.
         field: the field that cannot.
-        problem: why, in words.
+        problem: where in it, and why.
     """
 
     def __init__(self, directive: str, field: str, problem: str) -> None:
@@ -274,7 +274,7 @@ class NotSerialisable(PrunellaError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.directive} cannot be written as data: {self.field} {self.problem}"
+        return f"{self.directive} cannot be written as data: {self.field}{self.problem}"
 
 
 class Diverged(PrunellaError):
