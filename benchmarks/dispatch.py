@@ -156,11 +156,15 @@ def main() -> None:
     if arguments.serve:
         trio.run(serve)
         return
-    print(f"{platform.python_implementation()} {platform.python_version()}, trio {trio.__version__}, {platform.machine()}")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, trio {trio.__version__}, {platform.machine()}"
+    )
     times = measured(LOCAL, arguments.rounds)
     report("local target", times)
     rate = 1 / statistics.median(times["function"])
-    print(f"budget: {LOCAL_BUDGET:,} a second to a function; {'kept' if rate >= LOCAL_BUDGET else 'MISSED'}: {rate:,.0f}")
+    print(
+        f"budget: {LOCAL_BUDGET:,} a second to a function; {'kept' if rate >= LOCAL_BUDGET else 'MISSED'}: {rate:,.0f}"
+    )
 
     with subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -178,7 +182,9 @@ def main() -> None:
     bare = statistics.median(times["bare httpx"])
     for name in ("HTTP target", "webhook target"):
         ratio = statistics.median(times[name]) / bare
-        print(f"budget: {HTTP_BUDGET} × bare httpx; {name}: {'kept' if ratio <= HTTP_BUDGET else 'MISSED'}: {ratio:.2f} ×")
+        print(
+            f"budget: {HTTP_BUDGET} × bare httpx; {name}: {'kept' if ratio <= HTTP_BUDGET else 'MISSED'}: {ratio:.2f} ×"
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 import trio
-
 from tests.dispatch.http_server import Answer, HTTPServer
 
 

@@ -10,8 +10,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from prunella import InvalidArgument, Signal
 from prunella.dispatch import (
-    DispatchError,
     Dispatcher,
+    DispatchError,
     DispatchResult,
     FunctionTarget,
     LoggerTarget,
@@ -410,7 +410,7 @@ async def test_after_the_block_nothing_is_delivered(autojump_clock: MockClock) -
         ("allow_hosts", ["https://example.org"]),
         ("allow_hosts", [""]),
         ("epoch", 0),
-        ("epoch", datetime(2026, 1, 1)),  # noqa: DTZ001
+        ("epoch", datetime(2026, 1, 1)),
         ("secrets", {"a": "b"}),
         ("secrets", {"a": b""}),
         ("secrets", {1: b"b"}),

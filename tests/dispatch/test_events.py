@@ -117,7 +117,9 @@ async def test_every_start_has_exactly_one_end_whatever_happens(autojump_clock: 
             await wait_all_tasks_blocked(0.001)
             nursery.start_soon(cancelled, 1, lambda: dispatcher.dispatch(SIGNAL, slow))
             nursery.start_soon(
-                cancelled, 6, lambda: dispatcher.dispatch_all(SIGNAL, targets, max_concurrency=2)  # type: ignore[arg-type]
+                cancelled,
+                6,
+                lambda: dispatcher.dispatch_all(SIGNAL, targets, max_concurrency=2),  # type: ignore[arg-type]
             )
         with trio.CancelScope() as scope:
             scope.cancel()

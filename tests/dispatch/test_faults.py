@@ -80,9 +80,7 @@ async def under_faults(calls: list[Any], steps: list[Any], max_failures: int) ->
         if scope.cancelled_caught:
             outcomes[number] = None
 
-    async with open_dispatcher(
-        telemetry=[events.append], breaker=CircuitBreaker(max_failures, 10, 5)
-    ) as dispatcher:
+    async with open_dispatcher(telemetry=[events.append], breaker=CircuitBreaker(max_failures, 10, 5)) as dispatcher:
         client = ScriptedClient(*steps).put_into(dispatcher)
         async with trio.open_nursery() as nursery:
             for number, (pause, chosen, seconds, limit) in enumerate(calls):

@@ -14,8 +14,8 @@ import trio
 from prunella import Signal
 from prunella.dispatch import (
     CircuitBreaker,
-    DispatchError,
     Dispatcher,
+    DispatchError,
     HTTPTarget,
     MissingExtra,
     WebhookTarget,

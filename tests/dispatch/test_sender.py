@@ -15,8 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from prunella import InvalidArgument, Signal
 from prunella.dispatch import (
     CircuitBreaker,
-    DispatchError,
     Dispatcher,
+    DispatchError,
     DispatchTimeout,
     HTTPTarget,
     InvalidSignature,
@@ -264,7 +264,9 @@ async def test_hosts_on_the_list_are_talked_to(autojump_clock: MockClock, url: s
         await dispatcher.dispatch(SIGNAL, HTTPTarget(url))
 
 
-@pytest.mark.parametrize("url", ["http://evil.org", "http://sub.good.org", "http://good.org.evil.org", "http://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url", ["http://evil.org", "http://sub.good.org", "http://good.org.evil.org", "http://127.0.0.1"]
+)
 async def test_others_are_not(autojump_clock: MockClock, url: str) -> None:
     async with open_dispatcher(allow_hosts=["good.org"]) as dispatcher:
         client = ScriptedClient(200).put_into(dispatcher)
@@ -345,7 +347,9 @@ def no_secret(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("secrets", [{}, {"other": b"x"}, lambda name: None, lambda name: "text", no_secret])
-async def test_a_secret_that_nobody_knows_is_an_error_that_does_not_show_it(autojump_clock: MockClock, secrets: Any) -> None:
+async def test_a_secret_that_nobody_knows_is_an_error_that_does_not_show_it(
+    autojump_clock: MockClock, secrets: Any
+) -> None:
     async with open_dispatcher(secrets=secrets) as dispatcher:
         client = ScriptedClient(200).put_into(dispatcher)
         error = await failure(dispatcher, WebhookTarget("http://example.org", secret="hunter2"))
@@ -377,7 +381,11 @@ async def test_what_is_under_way_when_the_block_is_left_ends_as_closed(autojump_
             left = trio.current_time()
         assert trio.current_time() - left < 1
         await wait_all_tasks_blocked(0.001)
-        assert sorted((error.reason, error.attempts) for error in errors) == [("closed", 0), ("closed", 1), ("closed", 1)]
+        assert sorted((error.reason, error.attempts) for error in errors) == [
+            ("closed", 0),
+            ("closed", 1),
+            ("closed", 1),
+        ]
 
 
 async def test_the_block_can_be_left_by_cancellation(autojump_clock: MockClock) -> None:

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import trio
-
 from examples.event_gateway import run
+from tests.dispatch.http_server import Answer, HTTPServer
+
 from prunella import Signal
 from prunella.signals import from_http, to_http
-from tests.dispatch.http_server import Answer, HTTPServer
 
 SECRET = b"between us"
 
