@@ -18,8 +18,8 @@ class Answer:
         headers: further headers of the answer.
         body: its body.
         after: seconds that it waits before.
-        ending: how it goes on: ``whole``; ``half head``, ``half body``, ``nothing`` (it closes the connection there); or
-            ``silence`` (it says nothing more, and keeps it open).
+        ending: how it goes on: ``whole``; ``half head``, ``half body``, ``nothing`` (the connection is closed there);
+            or ``silence`` (it says nothing more, and keeps it open).
     """
 
     status: int = 200

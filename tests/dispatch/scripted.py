@@ -24,7 +24,7 @@ class Attempt:
 class ScriptedClient:
     """Answers with the steps that it was given, one after another; the last one stays.
 
-    A step is a status, a status with a `Retry-After`, ``"refused"``, or a number of seconds (float) that the answer takes.
+    A step is a status, a status with a `Retry-After`, ``"refused"``, or how many seconds (a float) the answer takes.
     """
 
     def __init__(self, *steps: int | tuple[int, str] | str | float) -> None:

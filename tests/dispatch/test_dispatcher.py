@@ -225,7 +225,7 @@ async def test_it_lets_others_run_at_least_every_64th_time() -> None:
         before = ticks
         for _ in range(64 * 20):
             await dispatcher.dispatch(SIGNAL, NoopTarget())
-        assert ticks - before >= 20
+        assert ticks - before >= 19  # the last may come after the end
         nursery.cancel_scope.cancel()
 
 

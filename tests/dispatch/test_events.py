@@ -58,7 +58,7 @@ async def test_a_failure_is_told_by_type_only() -> None:
     async with open_dispatcher(telemetry=[events.append]) as dispatcher:
         with pytest.raises(DispatchError):
             await dispatcher.dispatch(SIGNAL, broken)
-    start, end = events
+    _, end = events
     assert isinstance(end, DispatchFailed)
     assert (end.name, end.reason, end.attempts, end.retryable) == ("dispatch.exception", "raised", 1, False)
     assert end.error is not None

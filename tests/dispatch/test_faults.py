@@ -1,4 +1,4 @@
-"""Under random faults: every target has exactly one outcome, order per target holds, nothing runs after its deadline."""
+"""Under random faults: each target has exactly one outcome, its order holds, nothing runs after its deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens between attempts: retries, deadlines, circuits, order. On a mock clock, with a client that is scripted."""
+"""What happens between attempts: retries, deadlines, circuits, order. On a mock clock, with a scripted client."""
 
 from __future__ import annotations
 
@@ -347,9 +347,7 @@ def no_secret(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("secrets", [{}, {"other": b"x"}, lambda name: None, lambda name: "text", no_secret])
-async def test_a_secret_that_nobody_knows_is_an_error_that_does_not_show_it(
-    autojump_clock: MockClock, secrets: Any
-) -> None:
+async def test_a_secret_that_nobody_knows_is_never_shown(autojump_clock: MockClock, secrets: Any) -> None:
     async with open_dispatcher(secrets=secrets) as dispatcher:
         client = ScriptedClient(200).put_into(dispatcher)
         error = await failure(dispatcher, WebhookTarget("http://example.org", secret="hunter2"))
