@@ -11,6 +11,7 @@ from ._definition import Definition, define
 from ._directive import Directive
 from ._durable import Durable
 from ._fields import path
+from ._hidden import visible
 from ._strictness import ENVIRONMENT, STRICT, strict_by_environment
 from ._timing import Cron, Schedule
 from ._turns import take_turn
@@ -142,7 +143,7 @@ class Agent:
         agent, directives = take_turn(
             self,
             first,
-            lambda: Context(signal=first) if context is None else with_signal(context, first),
+            lambda: Context(signal=visible(first)) if context is None else with_signal(context, first),
             strict=strict,
         )
         for further in more:

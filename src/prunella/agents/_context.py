@@ -13,6 +13,7 @@ from ..conversion import Map
 from ..errors import InvalidArgument
 from ..signals import Signal
 from ._address import Address
+from ._hidden import visible
 
 __all__ = ["Context", "chance_of", "rewind", "with_signal"]
 
@@ -115,7 +116,13 @@ class Context:
 def with_signal(context: Context, signal: Signal) -> Context:
     """The same for a turn with this signal: its chance begins anew."""
     return Context(
-        context.agent_id, context.partition, context.now, context.seed, context.parent, context.children, signal
+        context.agent_id,
+        context.partition,
+        context.now,
+        context.seed,
+        context.parent,
+        context.children,
+        visible(signal),
     )
 
 

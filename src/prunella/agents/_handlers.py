@@ -24,6 +24,7 @@ from ..signals import InvalidPattern, InvalidSignal, Route, Signal, SignalType, 
 from ._context import Context
 from ._errors import InvalidSignalData
 from ._fields import path
+from ._hidden import visible
 from ._on import MARK, Subscription
 
 __all__ = ["Call", "Handler", "compile_handler"]
@@ -131,7 +132,12 @@ class _Builder:
         self.rest: Any = None
         self._hints = _parameter_hints(function, namespace)
         self._said = descriptions(function.__doc__)
-        self._names: dict[str, Any] = {"_function": function, "_missing": self._missing, "_mapping": self._mapping}
+        self._names: dict[str, Any] = {
+            "_function": function,
+            "_missing": self._missing,
+            "_mapping": self._mapping,
+            "_visible": visible,
+        }
         self._lines: list[str] = []
         self._arguments: list[str] = []
         parameters = list(inspect.signature(function).parameters.values())
@@ -164,7 +170,7 @@ class _Builder:
             return
         if annotation is Signal:
             self.takes_signal = True
-            value = "_signal"
+            value = "_visible(_signal)"
         elif annotation is Context:
             self.takes_context = True
             value = "_context"

@@ -8,6 +8,7 @@ from ._agent import Agent
 from ._context import Context
 from ._equality import same
 from ._errors import Diverged, InvalidSignalData, Rejected, UnhandledSignal
+from ._hidden import visible
 from ._turn import Outcome, Turn
 from ._turns import changed_fields, take_turn
 
@@ -58,7 +59,7 @@ def _replayed(agent: A, turns: Iterable[Turn], agent_id: str, partition: str | N
 
 def _again(agent: A, turn: Turn, agent_id: str, partition: str | None) -> A:
     def make_context() -> Context:
-        return Context(agent_id, partition, turn.now, turn.seed, turn.parent, turn.children, turn.signal)
+        return Context(agent_id, partition, turn.now, turn.seed, turn.parent, turn.children, visible(turn.signal))
 
     try:
         after, directives = take_turn(agent, turn.signal, make_context, strict=False)

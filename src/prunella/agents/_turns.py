@@ -2,7 +2,8 @@
 
 `take_turn` decides one signal, and nothing else: it reads no clock, logs nothing, asks no policy. `definition_of`
 gives what was compiled when the class was made. `normalised` brings what a policy function returns into the form of
-a turn's result, and `changed_fields` tells what a turn changed.
+a turn's result, and `changed_fields` tells what a turn changed. A Context that is made for a turn takes
+`visible(signal)`, which lacks the extension `ASK` that a runtime keeps its asks in.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ._equality import same
 from ._errors import UnhandledSignal
 from ._family import Stop
 from ._handlers import Handler
+from ._hidden import ASK, visible
 from ._results import settled
 from ._strict import run_twice
 from ._strictness import ENVIRONMENT, STRICT, in_turn
@@ -25,7 +27,7 @@ from ._strictness import ENVIRONMENT, STRICT, in_turn
 if TYPE_CHECKING:
     from ._agent import Agent
 
-__all__ = ["Definition", "changed_fields", "definition_of", "normalised", "take_turn"]
+__all__ = ["ASK", "Definition", "changed_fields", "definition_of", "normalised", "take_turn", "visible"]
 
 A = TypeVar("A", bound="Agent")
 
@@ -50,7 +52,8 @@ def take_turn(
     Args:
         agent: the agent before the turn.
         signal: what it hears.
-        make_context: called at most once, and only if a handler asks for the Context; the Context has this signal.
+        make_context: called at most once, and only if a handler asks for the Context; the Context has
+            `visible(signal)`.
         strict: whether every handler runs twice and must do the same.
 
     Returns:
@@ -123,7 +126,7 @@ def _joined(
 def _handlers(entry: Handler | tuple[Handler, ...] | Conditional, signal: Signal) -> tuple[Handler, ...]:
     if isinstance(entry, Handler):
         return (entry,)
-    return entry.handlers(signal) if isinstance(entry, Conditional) else entry
+    return entry.handlers(visible(signal)) if isinstance(entry, Conditional) else entry
 
 
 def _once(make_context: Callable[[], Context]) -> Callable[[], Context]:
