@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 from tests.supervision.trio_side.children import crash, of, steady, until
@@ -41,7 +43,7 @@ class Crashing:
     @property
     def waits(self) -> list[float]:
         """How long each restart was waited for."""
-        return [round(b - a - self.lifetime, 6) for a, b in zip(self.starts, self.starts[1:], strict=False)]
+        return [round(b - a - self.lifetime, 6) for a, b in pairwise(self.starts)]
 
 
 async def test_each_restart_in_a_row_waits_longer_up_to_the_maximum_and_the_first_waits_too(autojump_clock):
@@ -176,7 +178,7 @@ async def test_supervisors_wait_too(autojump_clock):
     inner = Supervisor([Child(bad)], id="inner", max_restarts=0, backoff=exact)
     async with open_supervisor(Supervisor([inner], max_restarts=100)):
         await until(lambda: len(starts) >= 4)
-    gaps = [round(b - a, 6) for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [round(b - a, 6) for a, b in pairwise(starts)]
     assert gaps[:3] == [1, 2, 4]
 
 

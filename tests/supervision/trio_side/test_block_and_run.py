@@ -428,9 +428,7 @@ async def test_cancelling_the_caller_of_stop_ends_the_waiting_not_the_work(autoj
 async def test_wait_stopped_gives_the_reason_and_never_raises_also_when_the_supervisor_gave_up(autojump_clock):
     event = trio.Event()
     with pytest.raises(SupervisorFailed):
-        async with open_supervisor(
-            Supervisor([Child(crash_when, event)], max_restarts=0)
-        ) as supervisor:
+        async with open_supervisor(Supervisor([Child(crash_when, event)], max_restarts=0)) as supervisor:
             event.set()
             await trio.sleep_forever()
     reason = await supervisor.wait_stopped()

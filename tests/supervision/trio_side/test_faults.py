@@ -129,9 +129,7 @@ async def test_a_stored_cancelled_of_somebody_else_is_a_crash_of_the_child_alone
             raise error
         await trio.sleep_forever()
 
-    spec = Supervisor(
-        [Child(steady, journal, "a", id="a"), Child(bad, id="bad"), Child(steady, journal, "b", id="b")]
-    )
+    spec = Supervisor([Child(steady, journal, "a", id="a"), Child(bad, id="bad"), Child(steady, journal, "b", id="b")])
     async with open_supervisor(spec, telemetry=[events.append]) as supervisor:
         await trio.sleep(5)
         assert len(times) == 2
@@ -269,9 +267,7 @@ async def test_a_child_that_swallows_cancelled_for_ever_does_not_hang_its_superv
     journal: list[str] = []
 
     async def leave_the_block():
-        spec = Supervisor(
-            [Child(steady, journal, "a", id="a"), Child(swallower, release, id="deaf", shutdown=2)]
-        )
+        spec = Supervisor([Child(steady, journal, "a", id="a"), Child(swallower, release, id="deaf", shutdown=2)])
         async with open_supervisor(spec, telemetry=[events.append]):
             pass
 
@@ -479,9 +475,7 @@ async def test_a_swallower_that_is_starting_when_the_tree_stops_does_not_hang_it
         await swallower(release)
 
     async def ask(supervisor):
-        answers.append(
-            await outcome_of(lambda: supervisor.start_child(Child(stubborn, id="deaf", shutdown=1)))
-        )
+        answers.append(await outcome_of(lambda: supervisor.start_child(Child(stubborn, id="deaf", shutdown=1))))
 
     async def leave_the_block():
         async with open_supervisor(Supervisor([]), telemetry=[events.append]) as supervisor:
@@ -521,9 +515,7 @@ async def test_many_children_that_crash_at_once_are_all_restarted(autojump_clock
         await waited.wait()
         raise ValueError
 
-    async with open_supervisor(
-        Supervisor([Child(bad, id=str(n)) for n in range(50)], max_restarts=50)
-    ) as supervisor:
+    async with open_supervisor(Supervisor([Child(bad, id=str(n)) for n in range(50)], max_restarts=50)) as supervisor:
         old, event = event, trio.Event()
         old.set()
         await trio.sleep(1)

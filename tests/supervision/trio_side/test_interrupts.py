@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 from tests.supervision.trio_side.children import (
+    at_most,
     crash_when,
     deaf,
     finish,
@@ -39,22 +40,6 @@ def run(main: Callable[[], Awaitable[object]], *instruments: trio.abc.Instrument
     """A run of its own: Trio hands an interrupt that nobody can take at once to the main task."""
     with at_most(5):
         return trio.run(main, clock=MockClock(autojump_threshold=0), instruments=instruments)
-
-
-@contextlib.contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Ends a run that hangs, as a `TrioInternalError`. Real time: what hangs may hang in any way."""
-
-    def hangs(*_: object) -> None:
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, hangs)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)  # again, should somebody swallow it
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 async def at_once(error: BaseException) -> None:
@@ -211,7 +196,9 @@ def test_an_interrupt_in_a_cleanup_while_the_tree_stops_anyway_is_raised(error):
             raise error
 
     async def main():
-        spec = Supervisor([Child(steady, journal, "a", id="a"), Child(interrupted), Child(steady, journal, "b", id="b")])
+        spec = Supervisor(
+            [Child(steady, journal, "a", id="a"), Child(interrupted), Child(steady, journal, "b", id="b")]
+        )
         async with open_supervisor(spec):
             pass
 
@@ -376,7 +363,9 @@ def test_ctrl_c_in_a_listener_which_the_library_calls():
             signal.raise_signal(signal.SIGINT)
 
     async def main():
-        spec = Supervisor([Child(tidy, journal, "a", 1), Child(finish, id="again"), Child(tidy, journal, "b", 1, id="b")])
+        spec = Supervisor(
+            [Child(tidy, journal, "a", 1), Child(finish, id="again"), Child(tidy, journal, "b", 1, id="b")]
+        )
         async with open_supervisor(spec, telemetry=[listener]):
             await trio.sleep_forever()
 
@@ -404,9 +393,7 @@ def test_a_second_ctrl_c_kills_what_is_left_without_any_time_for_cleanup():
 
     async def main():
         try:
-            async with open_supervisor(
-                Supervisor([Child(tidy, journal, n, 100, id=n, shutdown=200) for n in "abc"])
-            ):
+            async with open_supervisor(Supervisor([Child(tidy, journal, n, 100, id=n, shutdown=200) for n in "abc"])):
                 trio.lowlevel.spawn_system_task(second_at(2))
                 await trio.sleep_forever()
         finally:
@@ -479,9 +466,7 @@ def test_a_second_interrupt_raised_by_a_child_in_its_cleanup_kills_what_is_left(
             raise KeyboardInterrupt("second")
 
     async def main():
-        spec = Supervisor(
-            [Child(tidy, journal, "a", 100, shutdown=200), Child(raises_another), Child(at_once, first)]
-        )
+        spec = Supervisor([Child(tidy, journal, "a", 100, shutdown=200), Child(raises_another), Child(at_once, first)])
         try:
             async with open_supervisor(spec):
                 await trio.sleep_forever()

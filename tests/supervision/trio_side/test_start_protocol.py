@@ -556,7 +556,9 @@ async def test_arguments_and_partials(autojump_clock):
         task_status.started("value")
         await trio.sleep_forever()
 
-    async with open_supervisor(Supervisor([Child(takes, 1, 2, id="x"), Child(partial(takes, 1, c=3), 2)])) as supervisor:
+    async with open_supervisor(
+        Supervisor([Child(takes, 1, 2, id="x"), Child(partial(takes, 1, c=3), 2)])
+    ) as supervisor:
         assert seen == [(1, 2, None), (1, 2, 3)]
         assert [child.started for child in supervisor.which_children()] == ["value", "value"]
         assert supervisor.which_children()[1].id == takes.__qualname__

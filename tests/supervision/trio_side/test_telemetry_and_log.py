@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 
 import attrs
 import pytest
@@ -191,10 +193,6 @@ async def test_every_listener_hears_every_event_at_once(autojump_clock):
     assert len(first) == 4
 
 
-class Hostile(BaseException):
-    """No `Exception`."""
-
-
 @pytest.mark.parametrize("error", [ValueError("listener"), trio.WouldBlock()])
 async def test_a_listener_that_raises_changes_nothing_and_the_others_still_hear(autojump_clock, caplog, error):
     journal: list[str] = []
@@ -210,9 +208,7 @@ async def test_a_listener_that_raises_changes_nothing_and_the_others_still_hear(
             raise ValueError
         await trio.sleep_forever()
 
-    spec = Supervisor(
-        [Child(steady, journal, "a", id="a"), Child(bad, id="bad"), Child(steady, journal, "b", id="b")]
-    )
+    spec = Supervisor([Child(steady, journal, "a", id="a"), Child(bad, id="bad"), Child(steady, journal, "b", id="b")])
     async with open_supervisor(spec, telemetry=[hostile, events.append]) as supervisor:
         await until(lambda: journal.count("bad") == 3)
         assert supervisor.get_child("bad").restarts == 2
@@ -244,9 +240,7 @@ async def test_a_listener_may_look_at_the_supervisor(autojump_clock):
 
 def lines(caplog, level: int | None = None) -> list[str]:
     return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == LOGGER and level in (None, record.levelno)
+        record.getMessage() for record in caplog.records if record.name == LOGGER and level in (None, record.levelno)
     ]
 
 
@@ -265,9 +259,7 @@ async def test_starts_are_logged_at_info_and_unexpected_ends_at_error_with_the_p
     assert "crash" in line
 
 
-@pytest.mark.parametrize(
-    ("restart", "logged"), [("permanent", True), ("transient", False), ("temporary", False)]
-)
+@pytest.mark.parametrize(("restart", "logged"), [("permanent", True), ("transient", False), ("temporary", False)])
 async def test_a_clean_end_is_logged_for_permanent_children_only(autojump_clock, caplog, restart, logged):
     event = trio.Event()
 
@@ -369,24 +361,44 @@ async def test_a_logger_that_is_off_costs_nothing_and_changes_nothing(autojump_c
     assert len(of(events, GaveUp)) == 1
 
 
-async def test_a_log_handler_that_raises_changes_nothing(autojump_clock, monkeypatch):
-    class Broken(logging.Handler):
-        def emit(self, record):
-            raise OSError("disk full")
+BROKEN_HANDLER = """
+import logging
+import trio
+from trio.testing import MockClock
+from prunella.supervision import Child, Supervisor, open_supervisor
 
-    handler = Broken()
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
+class Broken(logging.Handler):
+    def emit(self, record):
+        raise OSError("disk full")
+
+async def crash():
+    raise ValueError
+
+async def steady():
     try:
-        journal: list[str] = []
-        spec = Supervisor([Child(steady, journal, "a", id="a"), Child(crash, id="c", restart="temporary")])
-        with trio.fail_after(10):
-            async with open_supervisor(spec) as supervisor:
-                await some_steps()
-                assert supervisor.get_child("a").restarts == 0
-        assert journal == ["+a", "-a"]
+        await trio.sleep_forever()
     finally:
-        logger.removeHandler(handler)
+        print("stopped")
+
+async def main():
+    spec = Supervisor([Child(steady, id="a"), Child(crash, id="c", restart="temporary")])
+    async with open_supervisor(spec) as supervisor:
+        await trio.sleep(10)
+        print(supervisor.get_child("a").state, supervisor.get_child("a").restarts)
+    print("left")
+
+logging.getLogger("prunella.supervision").addHandler(Broken())
+trio.run(main, clock=MockClock(autojump_threshold=0))
+"""
+
+
+def test_a_log_handler_that_raises_changes_nothing():
+    """In a process of its own, so that it fails rather than hangs."""
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN_HANDLER], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.stdout.split() == ["running", "0", "stopped", "left"], done.stderr
+    assert done.returncode == 0
 
 
 async def test_failed_starts_of_a_child_do_not_hide_another(autojump_clock, caplog):

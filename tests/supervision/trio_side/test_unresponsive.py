@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.lowlevel
 from tests.supervision.trio_side.children import deaf, forever, of, outcome_of, steady, tidy, until
 
 from prunella.supervision import (
@@ -192,9 +193,7 @@ async def test_a_start_that_does_not_hear_its_timeout_fails_and_is_declared(auto
     events: list[object] = []
     async with open_supervisor(Supervisor([]), telemetry=[events.append]) as supervisor:
         before = trio.current_time()
-        answer = await outcome_of(
-            partial(supervisor.start_child, Child(stubborn, id="s", start_timeout=2, shutdown=3))
-        )
+        answer = await outcome_of(partial(supervisor.start_child, Child(stubborn, id="s", start_timeout=2, shutdown=3)))
         assert isinstance(answer, SupervisionError)
         assert answer.reason == Killed()
         assert 2 <= trio.current_time() - before <= 6.01
@@ -340,7 +339,7 @@ async def test_the_real_end_of_the_old_life_does_not_take_the_name_from_the_new_
         assert registry.whereis("the name").life == second.life
         assert registry.count() == 1
         events[1].set()
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 # Supervisors end although a task does not
