@@ -11,7 +11,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._info import ChildInfo, picture
-from ._life import HostedLife, TaskLife
+from ._life import HostedLife
 from ._policies import BRUTAL_KILL, ChildState
 from ._reasons import Killed, Shutdown
 from ._records import Ending, Failure, Life, Slot
@@ -66,7 +66,7 @@ class LiveSupervisor:
         self.root_slot.state = ChildState.RUNNING
         self.extra_arguments: tuple[Any, ...] = getattr(spec, "extra_arguments", ())
         self.ending: Ending | None = None
-        self.unresponsive: dict[TaskLife, None] = {}
+        self.unresponsive: dict[HostedLife, None] = {}
         self._over_waiters: dict[trio.lowlevel.Task, None] = {}
         self.core = spec._core(self)
         self.handle = spec._handle(self)
@@ -202,7 +202,7 @@ class LiveSupervisor:
         )
         self.tree.reporter.report(event, logging.ERROR)
 
-    def report_unresponsive(self, life: TaskLife, stack: str) -> None:
+    def report_unresponsive(self, life: HostedLife, stack: str) -> None:
         event = Unresponsive(**self._common(life.slot, life), reason=Killed(), stack=stack)
         self.unresponsive[life] = None
         self.tree.reporter.report(event, logging.ERROR)

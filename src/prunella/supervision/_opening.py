@@ -54,17 +54,22 @@ class Tree:
         random: chance, for the jitter of backoffs.
         parent: the life inside which it was opened; None for an outermost tree.
         root: the running side of its root.
+        owner: the runtime that it belongs to, or that of the child inside which it was opened; None without one.
         block_scope: around the user's block, which is cancelled when the supervisor ends by itself.
     """
 
-    def __init__(self, spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> None:
+    def __init__(self, spec: RootSpec, listeners: Listeners, abandon_after: float | None, owner: Any = None) -> None:
+        life = current_life()
+        self.owner: Any = owner if owner is not None or life is None else life.host.tree.owner
+        if owner is not None:
+            owner.opens(self)
         self.context = contextvars.copy_context()
         self.service = Service(on_end=self.changed)
         self.random = random.Random()
         self.parent: TaskLife | None = None
         self.block_scope = trio.CancelScope()
         self._log = Log(self.service.soon)
-        self.reporter = Reporter(Listeners(telemetry), self._log)
+        self.reporter = Reporter(listeners, self._log)
         self._abandon_after = abandon_after
         self._lives = 0
         self._tasks = 0
@@ -319,22 +324,31 @@ def open_supervisor(spec: Any, *, telemetry: Iterable[Listener] = (), abandon_af
         raise InvalidSpec("open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec)
     if abandon_after is not None:
         check_seconds("open_supervisor", "abandon_after", abandon_after)
-    return _Block(spec, tuple(telemetry), abandon_after)
+    return Block(spec, tuple(telemetry), abandon_after)
 
 
-class _Block:
+class Block:
     """What `open_supervisor` gives. A class, since a Ctrl-C must find no line of it unprotected."""
 
-    __slots__ = ("_abandon_after", "_spec", "_telemetry", "_tree")
+    __slots__ = ("_abandon_after", "_listeners", "_owner", "_spec", "_tree")
 
-    def __init__(self, spec: RootSpec, telemetry: Iterable[Listener], abandon_after: float | None) -> None:
+    def __init__(
+        self,
+        spec: RootSpec,
+        telemetry: Iterable[Listener],
+        abandon_after: float | None,
+        *,
+        owner: Any = None,
+        listeners: Listeners | None = None,
+    ) -> None:
         self._spec = spec
-        self._telemetry = telemetry
+        self._listeners = Listeners(telemetry) if listeners is None else listeners
         self._abandon_after = abandon_after
+        self._owner = owner
 
     @enable_ki_protection
     async def __aenter__(self) -> Any:
-        tree = self._tree = Tree(self._spec, self._telemetry, self._abandon_after)
+        tree = self._tree = Tree(self._spec, self._listeners, self._abandon_after, self._owner)
         await tree.open()
         error: BaseException | None = None
         try:

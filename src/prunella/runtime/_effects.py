@@ -1,0 +1,469 @@
+"""Carrying out directives: at once where nothing waits, else in tasks beside the mailbox.
+
+Effects of one agent to one target happen in the order of its turns: an effect that has to wait for its target opens a
+lane, and what follows for that target queues up behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..agents import (
+    AdoptChild,
+    AgentCrashed,
+    AgentNotFound,
+    Ask,
+    Cancel,
+    Cron,
+    Directive,
+    Emit,
+    Fail,
+    Rejected,
+    Reply,
+    Run,
+    Schedule,
+    SpawnAgent,
+    SpawnTask,
+    Stop,
+    StopChild,
+)
+from ..signals import Signal
+from ..supervision import Crashed, ExitReason
+from ._delivery import Delivery, OpenAsk, Settling
+from ._life import AgentLife, EffectTask
+from ._work import Attempts, perform, stay
+
+if TYPE_CHECKING:
+    from ._runtime import Runtime
+    from ._server import AgentServer
+
+__all__ = ["Effect", "begin_directive", "knows_directive"]
+
+
+class Effect:
+    """A directive under way: whom it concerns when it has ended.
+
+    Attributes:
+        server: whose it is.
+        directive: what is to be done.
+        signal: the signal of the turn.
+        ask: the open ask that it belongs to, if any.
+    """
+
+    __slots__ = ("_settling", "_span", "ask", "directive", "server", "signal")
+
+    def __init__(
+        self, server: AgentServer, directive: Directive, delivery: Delivery, settling: Settling | None
+    ) -> None:
+        self.server = server
+        self.directive = directive
+        self.signal = delivery.signal
+        self.ask = delivery.ask
+        self._settling = settling
+        server.effects += 1
+        if self.ask is not None:
+            self.ask.hold()
+        if settling is not None:
+            settling.begin()
+        self._span = server.runtime.effect_begins(server, directive, delivery.signal)
+
+    def done(self, error: BaseException | None = None, *, caught: bool = False) -> None:
+        """It has ended.
+
+        Args:
+            error: why it failed, if it did.
+            caught: whether the agent's logic has been told of it by a signal.
+        """
+        server = self.server
+        server.effects -= 1
+        server.runtime.effect_ended(server, self._span, error)
+        if self._settling is not None:
+            self._settling.end(self.directive, error)
+        if error is not None and not caught and isinstance(error, Exception):
+            server.apply_policy(error, self.signal)
+        if self.ask is not None:
+            if error is not None and not caught:
+                self.ask.error = error
+            self.ask.release()
+        server.runtime.room_in_outbox(server)
+
+    def failed(self, error: Exception, catch: str | None, carry: Any = None, attempts: int = 1) -> None:
+        """It has failed: the agent's logic is told if it wants to know, else its error policy."""
+        if catch is None:
+            self.done(error)
+            return
+        data = {"error": error_data(error), "attempts": attempts, **(carry or {})}
+        self.send_back(catch, data)
+        self.done(error, caught=True)
+
+    def send_back(self, type: str, data: Any) -> None:
+        """Sends the agent a signal about it, with whatever the turn belonged to."""
+        signal = self.server.runtime.caused(type, data, self.server, self.signal)
+        self.server.put(Delivery(signal, ask=self.ask))
+
+
+def error_data(error: BaseException) -> dict[str, Any]:
+    """An error as plain data."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "retryable": bool(getattr(error, "retryable", False)),
+    }
+
+
+def knows_directive(runtime: Runtime, directive: Directive) -> bool:
+    """Whether anybody can execute it."""
+    return type(directive) in _BEGIN or type(directive) in runtime.executors
+
+
+def begin_directive(
+    server: AgentServer, life: AgentLife, directive: Directive, delivery: Delivery, settling: Settling | None
+) -> None:
+    """Begins a directive of a committed turn. Nothing that it does is raised here."""
+    begin = _BEGIN.get(type(directive), _custom)
+    begin(server, life, directive, delivery, settling)
+
+
+# In the order of turns, for each target.
+
+
+class _Lane:
+    """Effects that wait for one target, and the task that hands them over one after another."""
+
+    __slots__ = ("_key", "_life", "_queue")
+
+    def __init__(self, life: AgentLife, key: Any) -> None:
+        self._life = life
+        self._key = key
+        self._queue: deque[tuple[Effect, Callable[[], Awaitable[None]]]] = deque()
+
+    def add(self, effect: Effect, deliver: Callable[[], Awaitable[None]]) -> None:
+        self._queue.append((effect, deliver))
+
+    async def run(self) -> None:
+        while self._queue:
+            effect, deliver = self._queue[0]
+            try:
+                await deliver()
+            except Exception as error:
+                self._queue.popleft()
+                effect.done(error)
+            else:
+                self._queue.popleft()
+                effect.done()
+        self._close()
+
+    def cancelled(self, reason: ExitReason | None) -> None:
+        """No time was left: what still waits has failed."""
+        self._close()
+        while self._queue:
+            effect, _ = self._queue.popleft()
+            effect.done(effect.server.about(AgentCrashed(reason)))
+
+    def _close(self) -> None:
+        if self._life.lanes is not None:
+            self._life.lanes.pop(self._key, None)
+
+
+def _in_order(
+    life: AgentLife,
+    key: Any,
+    effect: Effect,
+    try_now: Callable[[], bool] | None,
+    deliver: Callable[[], Awaitable[None]],
+) -> None:
+    """Hands an effect over: now, if nobody is before it and it need not wait; else in its lane."""
+    lanes = life.lanes
+    lane: _Lane | None = None if lanes is None else lanes.get(key)
+    if lane is not None:
+        lane.add(effect, deliver)
+        return
+    if try_now is not None and try_now():
+        effect.done()
+        return
+    lane = _Lane(life, key)
+    if lanes is None:
+        lanes = life.lanes = {}
+    lanes[key] = lane
+    lane.add(effect, deliver)
+    EffectTask(life, f"to {key}", lane.run, is_work=False, on_cancelled=lane.cancelled).begin()
+
+
+def _emit(server: AgentServer, life: AgentLife, directive: Emit, delivery: Delivery, settling: Settling | None) -> None:
+    runtime = server.runtime
+    signal = runtime.emitted(directive, server, delivery.signal)
+    to = directive.to
+    if to is None:
+        publish(server, life, signal, directive, delivery, settling)
+        return
+    address = runtime.agent_address(to, server.address.partition)
+    if address is None:
+        effect = Effect(server, directive, delivery, settling)
+        try:
+            key = hash(to) and to
+        except TypeError:
+            key = id(to)
+        _in_order(life, key, effect, None, partial(runtime.dispatch, signal, to))
+        return
+    target = runtime.find(address)
+    if target is None or not target.is_open:
+        effect = Effect(server, directive, delivery, settling)
+        effect.done(runtime.absent(address))
+    elif target is server:
+        server.put(Delivery(signal, ask=delivery.ask))
+    else:
+        _to_agent(server, life, target, signal, directive, delivery, settling)
+
+
+def _to_agent(
+    server: AgentServer,
+    life: AgentLife,
+    target: AgentServer,
+    signal: Signal,
+    directive: Directive,
+    delivery: Delivery,
+    settling: Settling | None,
+) -> None:
+    sent = Delivery(signal, ask=delivery.ask)
+    if (life.lanes is None or target not in life.lanes) and target.offer(sent):
+        server.runtime.effect_was_instant(server, directive, delivery.signal)
+        return
+    effect = Effect(server, directive, delivery, settling)
+    _in_order(life, target, effect, None, partial(target.accept, sent))
+
+
+def publish(
+    server: AgentServer,
+    life: AgentLife,
+    signal: Signal,
+    directive: Directive,
+    delivery: Delivery,
+    settling: Settling | None,
+) -> None:
+    """Hands a signal to whoever has subscribed to it: streams and agents."""
+    streams, agents = server.runtime.subscriptions.matching(signal)
+    for target in agents:
+        if target is server:
+            server.put(Delivery(signal, ask=delivery.ask))
+        else:
+            _to_agent(server, life, target, signal, directive, delivery, settling)
+    for stream in streams:
+        effect = Effect(server, directive, delivery, settling)
+        _in_order(life, stream, effect, partial(stream.offer, signal), partial(stream.send, signal))
+
+
+# Answers.
+
+
+def _reply(
+    server: AgentServer, life: AgentLife, directive: Reply, delivery: Delivery, settling: Settling | None
+) -> None:
+    if delivery.ask is None or not delivery.ask.end(directive.value, None):
+        server.runtime.report_dropped_reply(server, delivery.signal)
+
+
+def _fail(server: AgentServer, life: AgentLife, directive: Fail, delivery: Delivery, settling: Settling | None) -> None:
+    error = server.about(Rejected(directive.reason, **directive.details))
+    if delivery.ask is None or not delivery.ask.end(None, error):
+        server.apply_policy(error, delivery.signal)
+
+
+def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Delivery, settling: Settling | None) -> None:
+    runtime = server.runtime
+    effect = Effect(server, directive, delivery, settling)
+    timer: Any = None
+
+    def ended(value: Any, error: BaseException | None) -> None:
+        if timer is not None:
+            runtime.service.cancel(timer)
+        if life.ended:
+            effect.done(error)
+        elif error is None:
+            effect.send_back(directive.then, {"result": value, **directive.carry})
+            effect.done()
+        else:
+            assert isinstance(error, Exception)
+            effect.failed(error, directive.catch, directive.carry)
+
+    inner = OpenAsk(ended)
+    address = runtime.agent_address(directive.to, server.address.partition)
+    assert address is not None
+    target = runtime.find(address)
+    if target is None or not target.is_open:
+        inner.end(None, runtime.absent(address))
+        return
+    if directive.timeout is not None:
+        late = TimeoutError(f"no reply within {directive.timeout:g} s")
+
+        def too_late() -> None:
+            inner.end(None, late)
+
+        timer = runtime.service.call_at(runtime.now() + directive.timeout, too_late)
+    signal = runtime.emitted(directive, server, delivery.signal)
+    sent = Delivery(signal, ask=inner)
+    if target is server:
+        server.put(sent)
+    elif (life.lanes is not None and target in life.lanes) or not target.offer(sent):
+        handing_over = Effect(server, directive, Delivery(delivery.signal), None)
+        _in_order(life, target, handing_over, None, partial(target.accept, sent))
+
+
+# Work.
+
+
+def _run(server: AgentServer, life: AgentLife, directive: Run, delivery: Delivery, settling: Settling | None) -> None:
+    effect = Effect(server, directive, delivery, settling)
+    attempts = Attempts()
+
+    async def work() -> None:
+        error = await perform(server, directive, effect, attempts)
+        if error is None:
+            effect.done()
+        else:
+            effect.failed(error, directive.catch, directive.carry, attempts.made)
+        if directive.key is not None and life.keyed is not None and life.keyed.get(directive.key) is task:
+            del life.keyed[directive.key]
+
+    task = EffectTask(life, f"run {_name(directive.action)}", work, is_work=True, on_cancelled=partial(_cut, effect))
+    if directive.key is not None:
+        keep(life, directive.key, task)
+    task.begin()
+
+
+def _cut(effect: Effect, reason: ExitReason | None) -> None:
+    """Work was cancelled. By `Cancel` that is the end of it; by a crash its callers hear of that."""
+    if isinstance(reason, Crashed) and effect.ask is not None:
+        effect.ask.error = effect.server.about(AgentCrashed(reason))
+    effect.done()
+
+
+def _spawn_task(
+    server: AgentServer, life: AgentLife, directive: SpawnTask, delivery: Delivery, settling: Settling | None
+) -> None:
+    effect = Effect(server, directive, Delivery(delivery.signal), settling)
+
+    async def work() -> None:
+        error = await stay(server, directive)
+        if error is None:
+            effect.done()
+        else:
+            effect.failed(error, directive.catch)
+
+    EffectTask(
+        life, f"task {_name(directive.function)}", work, is_work=True, on_cancelled=lambda _: effect.done()
+    ).begin()
+
+
+def _custom(
+    server: AgentServer, life: AgentLife, directive: Directive, delivery: Delivery, settling: Settling | None
+) -> None:
+    effect = Effect(server, directive, delivery, settling)
+    runtime = server.runtime
+
+    async def deliver() -> None:
+        context = runtime.effect_context(server, delivery.signal)
+        result = await runtime.executors[type(directive)](directive, context)
+        if result is not None:
+            server.put(Delivery(result, ask=delivery.ask))
+
+    _in_order(life, type(directive), effect, None, deliver)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function))
+
+
+# What is cancelled by a key.
+
+
+def keep(life: AgentLife, key: Any, item: Any) -> None:
+    """Keeps something under a key; what had it is cancelled."""
+    if life.keyed is None:
+        life.keyed = {}
+    before = life.keyed.pop(key, None)
+    life.keyed[key] = item
+    if before is not None:
+        before.cancel()
+
+
+def _schedule(
+    server: AgentServer, life: AgentLife, directive: Schedule, delivery: Delivery, settling: Settling | None
+) -> None:
+    # One that arms itself again under its own key is no part of what caused the first.
+    again = directive.key is not None and directive.key == delivery.key
+    server.runtime.schedules.arm(server, life, directive, delivery.signal, None if again else delivery.ask)
+
+
+def _cron(server: AgentServer, life: AgentLife, directive: Cron, delivery: Delivery, settling: Settling | None) -> None:
+    server.runtime.schedules.arm_cron(server, life, directive)
+
+
+def _cancel(
+    server: AgentServer, life: AgentLife, directive: Cancel, delivery: Delivery, settling: Settling | None
+) -> None:
+    if life.keyed is not None:
+        item = life.keyed.pop(directive.key, None)
+        if item is not None:
+            item.cancel()
+
+
+# Family.
+
+
+def _spawn_agent(
+    server: AgentServer, life: AgentLife, directive: SpawnAgent, delivery: Delivery, settling: Settling | None
+) -> None:
+    effect = Effect(server, directive, delivery, settling)
+    try:
+        server.runtime.families.spawn(server, directive)
+    except Exception as error:
+        effect.failed(error, directive.catch)
+    else:
+        effect.done()
+
+
+def _adopt_child(
+    server: AgentServer, life: AgentLife, directive: AdoptChild, delivery: Delivery, settling: Settling | None
+) -> None:
+    effect = Effect(server, directive, delivery, settling)
+    try:
+        address = server.runtime.agent_address(directive.child, server.address.partition)
+        assert address is not None
+        server.runtime.families.adopt(server, address, directive.tag, directive.meta)
+    except Exception as error:
+        effect.failed(error, directive.catch)
+    else:
+        effect.done()
+
+
+def _stop_child(
+    server: AgentServer, life: AgentLife, directive: StopChild, delivery: Delivery, settling: Settling | None
+) -> None:
+    effect = Effect(server, directive, delivery, settling)
+    try:
+        child = server.runtime.families.child(server, directive.tag)
+    except AgentNotFound as error:
+        effect.failed(error, directive.catch)
+    else:
+        server.runtime.begin_stop(child, directive.reason)
+        effect.done()
+
+
+_BEGIN: dict[type, Any] = {
+    Emit: _emit,
+    Reply: _reply,
+    Fail: _fail,
+    Ask: _ask,
+    Run: _run,
+    SpawnTask: _spawn_task,
+    Schedule: _schedule,
+    Cron: _cron,
+    Cancel: _cancel,
+    SpawnAgent: _spawn_agent,
+    AdoptChild: _adopt_child,
+    StopChild: _stop_child,
+    Stop: None,  # the server's own
+}

@@ -1,0 +1,64 @@
+"""What only the runtime has to say: see `prunella.agents` for what callers of agents hear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..agents import AgentError
+
+__all__ = ["DirectiveFailed", "Hibernated", "Overflow", "TooManyWaiters"]
+
+
+class DirectiveFailed(AgentError):
+    """Directives of a turn could not be executed.
+
+    Attributes:
+        failures: the directives that failed, each with its error.
+    """
+
+    def __init__(self, failures: tuple[tuple[Any, BaseException], ...]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+    def __str__(self) -> str:
+        each = "; ".join(f"{type(directive).__name__}: {error}" for directive, error in self.failures)
+        return f"{len(self.failures)} of the turn's directives failed: {each}"
+
+
+class Overflow(AgentError):
+    """An agent's outbox holds ten times what it may, so a turn that would add to it is refused.
+
+    Attributes:
+        waiting: how many effects wait.
+        limit: the bound that the agent's spec names.
+    """
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(waiting, limit)
+        self.waiting = waiting
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.waiting} effects wait where {self.limit} may: the targets do not keep up"
+
+
+class TooManyWaiters(AgentError):
+    """As many callers wait for one agent's state as may.
+
+    Attributes:
+        limit: how many that is.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.limit} callers wait for this agent's state already"
+
+
+class Hibernated(AgentError):
+    """The agent has left memory; its state has to be read from the storage."""
+
+    def __str__(self) -> str:
+        return f"agent {self.address} is hibernated: read its state with runtime.state_at()"

@@ -1,0 +1,169 @@
+"""What a runtime reports: one event a turn, a start and an end of every effect that waits."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from ..telemetry import Event
+
+__all__ = [
+    "AgentEnded",
+    "AgentRestarted",
+    "AgentStarted",
+    "EffectException",
+    "EffectStart",
+    "EffectStop",
+    "ReplyDropped",
+    "SignalDropped",
+    "SignalPoisoned",
+    "TurnEvent",
+]
+
+
+@attrs.frozen(kw_only=True)
+class AgentEvent(Event):
+    """Something that happened to an agent."""
+
+
+@attrs.frozen(kw_only=True)
+class AgentStarted(AgentEvent):
+    """The first life of an agent has begun."""
+
+    name: ClassVar[str] = "agent.started"
+
+
+@attrs.frozen(kw_only=True)
+class AgentRestarted(AgentEvent):
+    """A further life has begun.
+
+    Attributes:
+        restarts: how many came before.
+    """
+
+    name: ClassVar[str] = "agent.restarted"
+
+    restarts: int
+
+
+@attrs.frozen(kw_only=True)
+class AgentEnded(AgentEvent):
+    """An agent has ended for good.
+
+    Attributes:
+        reason: the kind of its exit reason.
+    """
+
+    name: ClassVar[str] = "agent.ended"
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class TurnEvent(AgentEvent):
+    """One signal was handled.
+
+    Attributes:
+        signal_type: its type.
+        signal_id: its id.
+        outcome: ``committed``, ``crashed``, or the name of the refusal.
+        duration: seconds.
+        mailbox: how many signals wait.
+    """
+
+    name: ClassVar[str] = "agent.turn"
+
+    signal_type: str
+    signal_id: str
+    outcome: str
+    duration: float
+    mailbox: int
+
+
+@attrs.frozen(kw_only=True)
+class EffectStart(AgentEvent):
+    """A directive begins to be carried out.
+
+    Attributes:
+        directive: the name of its class.
+        signal_type: the type of the signal of its turn.
+    """
+
+    name: ClassVar[str] = "effect.start"
+
+    directive: str
+    signal_type: str
+
+
+@attrs.frozen(kw_only=True)
+class EffectStop(AgentEvent):
+    """A directive was carried out.
+
+    Attributes:
+        directive: the name of its class.
+        duration: seconds.
+    """
+
+    name: ClassVar[str] = "effect.stop"
+
+    directive: str
+    duration: float
+
+
+@attrs.frozen(kw_only=True)
+class EffectException(AgentEvent):
+    """A directive failed.
+
+    Attributes:
+        directive: the name of its class.
+        duration: seconds.
+    """
+
+    name: ClassVar[str] = "effect.exception"
+
+    directive: str
+    duration: float
+
+
+@attrs.frozen(kw_only=True)
+class SignalPoisoned(AgentEvent):
+    """A signal crashed its agent.
+
+    Attributes:
+        signal_type: its type.
+        signal_id: its id.
+    """
+
+    name: ClassVar[str] = "agent.signal.poisoned"
+
+    signal_type: str
+    signal_id: str
+
+
+@attrs.frozen(kw_only=True)
+class SignalDropped(AgentEvent):
+    """A signal will not be handled, because its agent has ended for good.
+
+    Attributes:
+        signal_type: its type.
+        signal_id: its id.
+    """
+
+    name: ClassVar[str] = "agent.signal.dropped"
+
+    signal_type: str
+    signal_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ReplyDropped(AgentEvent):
+    """A reply that nobody waits for: it is the second, its caller has gone, or nobody had asked.
+
+    Attributes:
+        signal_type: of the signal whose turn made it.
+    """
+
+    name: ClassVar[str] = "agent.reply.dropped"
+
+    signal_type: str

@@ -1,0 +1,286 @@
+"""One life of an agent. It has no task of its own: what waits are its effects, each in a task under its own scope."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..supervision import Crashed, ExitReason, InvalidSpec, Killed, Shutdown
+from ..supervision._life import GRACE, HostedLife
+from ..supervision._policies import BRUTAL_KILL
+from ..supervision._reasons import captured
+
+if TYPE_CHECKING:
+    from ..supervision._live import LiveSupervisor
+    from ..supervision._records import Slot
+    from ..supervision._service import Timer
+    from ._runtime import Runtime
+    from ._server import AgentServer
+    from ._spec import AgentSpec
+
+__all__ = ["AgentLife", "EffectTask"]
+
+
+class AgentLife(HostedLife):
+    """One life of an agent.
+
+    Attributes:
+        server: the running side of its address.
+        stop_reason: what the exit reason is to be when it is stopped from outside.
+        keyed: what can be cancelled by a key: schedules, cron jobs, running work.
+        lanes: effects that wait for their target, by target.
+        stale: whether it was declared unresponsive: what its tasks still do concerns nobody.
+    """
+
+    __slots__ = ("_ending", "_tasks", "_timer", "keyed", "lanes", "server", "stale", "stop_reason")
+
+    def __init__(self, host: LiveSupervisor, slot: Slot) -> None:
+        super().__init__(host, slot)
+        self.server: AgentServer
+        self.stop_reason: Shutdown = _SHUTDOWN
+        self.keyed: dict[Any, Any] | None = None
+        self.stale = False
+        self._ending: ExitReason | None = None
+        self.lanes: dict[Any, Any] | None = None
+        self._tasks: dict[EffectTask, None] | None = None
+        self._timer: Timer | None = None
+
+    # Beginning.
+
+    def spawn(self) -> None:
+        runtime: Runtime | None = self.host.tree.owner
+        spec: AgentSpec[Any] = self.slot.spec  # type: ignore[assignment]
+        try:
+            if runtime is None:
+                raise InvalidSpec(f"AgentSpec {spec.id!r}", "supervisor", "inside a runtime: see open_runtime", None)
+            self.server = runtime.server_for(spec)
+        except Exception as error:
+            self.error = error
+            self._finish_unborn(error)
+            return
+        self.has_started(self.server.runtime.ref_to(self.server))
+        self.server.begin(self)
+        runtime.agent_began(self.server)
+
+    def _finish_unborn(self, error: Exception) -> None:
+        self.ended = True
+        self.reason = Crashed(captured(error))
+        self.host.core.life_ended(self)
+
+    # Ending.
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it takes no more turns."""
+        return self._ending is not None or self.stopping or self.ended
+
+    def crash(self, reason: Crashed) -> None:
+        """A turn has crashed: running work is cancelled, what was handed over is done, then it has ended."""
+        if not self.ended:
+            self._ending = reason
+            self._cancel_keyed()
+            for task in tuple(self._tasks or ()):
+                if task.is_work:
+                    task.cancel(reason)
+            self._finish_or_wait()
+
+    def end_by_itself(self, reason: ExitReason) -> None:
+        """It ends by its own decision, when what was handed over is done."""
+        if self._ending is None and not self.ended and not self.stopping:
+            self._ending = reason
+            self._say_stopping(reason)
+            self._cancel_keyed(keep_work=True)
+            self._finish_or_wait()
+
+    def stop(self) -> None:
+        if self.ended or self.stopping:
+            return
+        if self.slot.spec.shutdown == BRUTAL_KILL:
+            self.kill()
+            return
+        self.stopping = True
+        if self._ending is None:
+            self._say_stopping(self.stop_reason)
+        if self._ending is None:
+            self._ending = self.stop_reason
+        self._cancel_keyed(keep_work=True)
+        self._finish_or_wait()
+
+    def kill(self) -> None:
+        if not self.ended:
+            self.stopping = True
+            self._ending = Killed()
+            self._cancel_keyed()
+            self._cut_off()
+            if not self._tasks:
+                self._finish(self._ending)
+
+    def _say_stopping(self, reason: ExitReason) -> None:
+        from ._delivery import Delivery
+        from ._server import reason_data
+
+        server = self.server
+        if server.definition.hears_lifecycle:
+            signal = server.runtime.signal("prunella.stopping", {"reason": reason_data(reason)})
+            server.handle(Delivery(signal))
+
+    def _cancel_keyed(self, *, keep_work: bool = False) -> None:
+        keyed, self.keyed = self.keyed, None
+        for item in tuple((keyed or {}).values()):
+            if not (keep_work and isinstance(item, EffectTask)):
+                item.cancel(self._ending)
+
+    def _finish_or_wait(self) -> None:
+        assert self._ending is not None
+        if not self._tasks:
+            self._finish(self._ending)
+            return
+        shutdown = self.slot.spec.shutdown
+        seconds = 0.0 if shutdown == BRUTAL_KILL else float(shutdown)
+        if seconds < math.inf and self._timer is None:
+            when = trio.current_time() + seconds
+            self._timer = self.host.tree.service.call_at(when, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """No time is left: what still runs is cancelled, and after the grace second it does not count."""
+        if self.ended or not self._tasks:
+            return
+        for task in tuple(self._tasks):
+            task.cancel(self._ending)
+        if self._timer is not None:
+            self.host.tree.service.cancel(self._timer)
+        self._timer = self.host.tree.service.call_at(trio.current_time() + GRACE, self.declare_unresponsive)
+
+    def declare_unresponsive(self) -> None:
+        if self.ended:
+            return
+        self.stale = True
+        stacks = [task.stack() for task in self._tasks or ()]
+        self.host.report_unresponsive(self, "\n".join(stacks))
+        self._finish(Killed())
+
+    def _finish(self, reason: ExitReason) -> None:
+        if self.ended:
+            return
+        if self._timer is not None:
+            self.host.tree.service.cancel(self._timer)
+            self._timer = None
+        self.server.life_over(reason)
+        super()._finish(reason)
+
+    def rest(self) -> None:
+        if self.started and self.server.life is None and self.server.ended is None:
+            assert self.reason is not None
+            self.server.end_for_good(self.reason)
+
+    # Effects that wait.
+
+    def begin_task(self, task: EffectTask) -> None:
+        """Runs an effect in a task of its own, under a scope of its own, in the nursery of its supervisor."""
+        if self._tasks is None:
+            self._tasks = {}
+        self._tasks[task] = None
+        tree = self.host.tree
+        tree.task_begins()
+        tree.context.copy().run(self._start_soon, task)
+
+    def _start_soon(self, task: EffectTask) -> None:
+        self.host.nursery.start_soon(task.run, name=f"{self.slot.spec.id}: {task.name}")
+
+    def task_ended(self, task: EffectTask) -> None:
+        """One of them has ended."""
+        if self._tasks is not None:
+            self._tasks.pop(task, None)
+            if not self._tasks:
+                self._tasks = None
+                if self._ending is not None:
+                    self._finish(self._ending)
+        self.host.tree.task_ends()
+
+    @property
+    def running(self) -> int:
+        """How many effects run in tasks."""
+        return len(self._tasks or ())
+
+
+_SHUTDOWN = Shutdown()
+
+
+class EffectTask:
+    """An effect in a task of its own.
+
+    Args:
+        life: whose it is.
+        name: for people who look at tasks.
+        work: what is to be done.
+        is_work: whether a crash of the agent cancels it; else it is handed over all the same.
+        on_cancelled: called with the reason if it was cancelled before it was done.
+    """
+
+    __slots__ = ("_cancelled", "_on_cancelled", "_reason", "_scope", "_task", "_work", "is_work", "life", "name")
+
+    def __init__(
+        self,
+        life: AgentLife,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        is_work: bool,
+        on_cancelled: Callable[[ExitReason | None], None] | None = None,
+    ) -> None:
+        self.life = life
+        self.name = name
+        self.is_work = is_work
+        self._work = work
+        self._on_cancelled = on_cancelled
+        self._scope = trio.CancelScope(shield=True)
+        self._task: trio.lowlevel.Task | None = None
+        self._reason: ExitReason | None = None
+        self._cancelled = False
+
+    def begin(self) -> None:
+        """Starts it."""
+        self.life.begin_task(self)
+
+    def cancel(self, reason: ExitReason | None = None) -> None:
+        """Cancels it."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._reason = reason
+            self._scope.cancel()
+
+    def stack(self) -> str:
+        """Where it is, as text."""
+        if self._task is None:
+            return ""
+        frames = traceback.StackSummary.extract(self._task.iter_await_frames(), limit=50)
+        return f"{self.name}\n" + "".join(frames.format())
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        tree = self.life.host.tree
+        finished = False
+        try:
+            with self._scope:
+                await self._work()
+                finished = True
+        except trio.TrioInternalError:
+            raise
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            tree.interrupted(interrupt)
+        except BaseException as error:
+            # `work` reports what goes wrong by itself; this is a fault of ours, or a stray Cancelled.
+            if isinstance(error, GeneratorExit) and not trio.lowlevel.in_trio_task():
+                raise
+            self._reason = self._reason or Crashed(captured(error))
+        finally:
+            self._task = None
+        if not finished and self._on_cancelled is not None:
+            self._on_cancelled(self._reason)
+        self.life.task_ended(self)

@@ -1,0 +1,371 @@
+"""The stable address of an agent, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+import attrs
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..agents import Address, Agent, MailboxFull
+from ..conversion import to_data
+from ..errors import InvalidArgument
+from ..signals import Signal, SignalType, type_of
+from ..supervision import ExitReason
+from ._delivery import Answer, Delivery, OpenAsk
+from ._schedules import ScheduleInfo
+from ._server import AgentServer, Waiter
+
+if TYPE_CHECKING:
+    from ..telemetry import Event
+    from ._runtime import Runtime
+
+__all__ = ["AgentRef", "AgentStatus"]
+
+A = TypeVar("A", bound=Agent)
+
+
+@final
+@attrs.frozen
+class AgentStatus:
+    """Where an agent stands.
+
+    Attributes:
+        state: ``starting``, ``running``, ``suspended``, ``restarting`` or ``stopped``.
+        mailbox: how many signals wait.
+        effects: how many of its effects wait or run.
+        restarts: how often it was restarted.
+        reason: how its last life ended; None if none has.
+    """
+
+    state: str
+    mailbox: int
+    effects: int
+    restarts: int
+    reason: ExitReason | None
+
+
+@final
+class AgentRef(Generic[A]):
+    """The address of an agent in a runtime. It stays valid when the agent is restarted.
+
+    Refs are equal if their addresses are. Keywords of `cast`, `call` and `ask` are the signal's data, all of them;
+    deadlines are the caller's own cancel scopes, as everywhere in Trio. These verbs check for cancellation before
+    the signal is accepted and never after; they let other tasks run at least every 64th time, not every time: a turn
+    of an idle agent is taken in the caller's own task.
+    """
+
+    __slots__ = ("__weakref__", "_agent", "_cached", "_runtime", "address")
+
+    def __init__(self, runtime: Runtime, address: Address, agent: type[A], server: AgentServer | None = None) -> None:
+        self._runtime = runtime
+        self._agent = agent
+        self._cached = server
+        self.address = address
+
+    @property
+    def id(self) -> str:
+        """The agent's id."""
+        return self.address.id
+
+    @property
+    def partition(self) -> str | None:
+        """The partition in which the id is unique."""
+        return self.address.partition
+
+    def __repr__(self) -> str:
+        return f"<AgentRef {str(self.address)!r} of runtime {self._runtime.name!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AgentRef):
+            return NotImplemented
+        return self.address == other.address and self._runtime.name == other._runtime.name
+
+    def __hash__(self) -> int:
+        return hash((self._runtime.name, self.address))
+
+    # Sending.
+
+    @enable_ki_protection
+    async def cast(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> None:
+        """Sends a signal, and returns when it was accepted; waits while the mailbox is full.
+
+        Raises:
+            AgentNotFound: there never was such an agent.
+            AgentStopped: it has ended.
+            InvalidArgument: the signal is none, or has data twice.
+        """
+        delivery = Delivery(self._signal(signal_or_type, data, more_data))
+        await self._runtime.let_others_run()
+        server = self._server()
+        if server.effects >= server.spec.effects or not server.offer(delivery):
+            await server.accept(delivery)
+
+    @enable_ki_protection
+    def cast_nowait(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> None:
+        """Sends a signal without waiting.
+
+        Raises:
+            MailboxFull: there is no room.
+            AgentNotFound: there never was such an agent.
+            AgentStopped: it has ended.
+            InvalidArgument: the signal is none, or has data twice.
+        """
+        delivery = Delivery(self._signal(signal_or_type, data, more_data))
+        server = self._server()
+        if server.effects >= server.spec.effects or not server.offer(delivery):
+            raise server.about(MailboxFull(server.waiting))
+
+    @enable_ki_protection
+    async def call(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> A:
+        """Sends a signal and waits for its turn.
+
+        Returns:
+            The committed state after this turn.
+
+        Raises:
+            Rejected: a handler refused it; nothing was committed.
+            UnhandledSignal, InvalidSignalData: nobody takes it, or its data does not fit.
+            AgentCrashed: this turn crashed.
+            AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
+            Overflow: the agent's effects do not keep up.
+            InvalidArgument: the signal is none, or has data twice.
+        """
+        answer = Answer()
+        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer)
+        await self._runtime.let_others_run()
+        server = self._server()
+        if server.is_idle():
+            server.handle(delivery)
+            if answer.given:
+                state: A = answer.taken()
+                return state
+        return await self._deliver(server, delivery, answer)
+
+    @enable_ki_protection
+    async def call_settled(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> A:
+        """Like `call`, but returns when each directive of the turn has been executed.
+
+        An emit has been accepted by its target, a run has ended, a child has started; a schedule is armed.
+
+        Raises:
+            DirectiveFailed: directives failed; it carries all failures.
+            AgentError: as `call`.
+        """
+        answer = Answer()
+        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, settle=True)
+        await self._runtime.let_others_run()
+        server = self._server()
+        if server.is_idle():
+            server.handle(delivery)
+            state: A = await answer.wait()
+            return state
+        return await self._deliver(server, delivery, answer)
+
+    @enable_ki_protection
+    async def ask(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> Any:
+        """Sends a signal and waits for the first `Reply` of any turn that it causes, of whatever agent.
+
+        It ends at once when no reply can come any more.
+
+        Returns:
+            The value of the reply.
+
+        Raises:
+            NoReply: everything that it caused has ended, and nobody replied.
+            Rejected: a handler refused it, or a `Fail` answered it.
+            AgentError: else as `call`, for the last turn that failed.
+        """
+        answer = Answer()
+
+        def ended(value: Any, error: BaseException | None) -> None:
+            if error is None:
+                answer.give(value)
+            else:
+                answer.fail(error)
+
+        ask = OpenAsk(ended)
+        delivery = Delivery(self._signal(signal_or_type, data, more_data), ask=ask)
+        await self._runtime.let_others_run()
+        server = self._server()
+        if server.is_idle():
+            ask.hold()
+            server.handle(delivery)
+            ask.release()
+        else:
+            await server.accept(delivery)
+        try:
+            return await answer.wait()
+        except trio.Cancelled:
+            delivery.withdrawn = True
+            ask.over = True
+            raise
+
+    async def _deliver(self, server: AgentServer, delivery: Delivery, answer: Answer) -> A:
+        await server.accept(delivery)
+        try:
+            state: A = await answer.wait()
+        except trio.Cancelled:
+            delivery.withdrawn = True
+            raise
+        return state
+
+    # Looking.
+
+    def state(self) -> A:
+        """The last committed state.
+
+        Raises:
+            AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
+        """
+        state: A = self._server().agent  # type: ignore[assignment]
+        return state
+
+    def status(self) -> AgentStatus:
+        """Where the agent stands; also of one that has stopped.
+
+        Raises:
+            AgentNotFound: there never was such an agent.
+        """
+        server = self._runtime.find(self.address)
+        if server is None:
+            reason = self._runtime.gone(self.address)
+            return AgentStatus("stopped", 0, 0, 0, reason)
+        if server.suspended:
+            state = "suspended"
+        elif server.life is None:
+            state = "restarting" if server.restarts >= 0 else "starting"
+        else:
+            state = "running"
+        return AgentStatus(state, server.waiting, server.effects, max(0, server.restarts), server.reason)
+
+    def handles(self, signal_type: str) -> bool:
+        """Whether the agent has a handler for signals of a type."""
+        return self._server().definition.hears(signal_type)
+
+    def schedules(self) -> tuple[ScheduleInfo, ...]:
+        """The schedules and cron jobs that are armed, by time."""
+        return self._runtime.schedules.of(self._server().life)
+
+    def recent_events(self) -> tuple[Event, ...]:
+        """The last 500 events of the agent, oldest first, without payloads.
+
+        Empty without ``debug=True`` in its spec or ``open_runtime(recorder=n)``.
+        """
+        return self._runtime.recorded(self.address)
+
+    async def wait_for(self, predicate: Callable[[A], object]) -> A:
+        """Waits for a state. Sees every committed one, also those between two checkpoints; goes through restarts.
+
+        Args:
+            predicate: of one state.
+
+        Returns:
+            The first state that fulfils it; the present one, if it does.
+
+        Raises:
+            AgentNotFound, AgentStopped: there never was such an agent, or it ends.
+            TooManyWaiters: 10 000 wait for it already.
+            Exception: what the predicate raises.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        server = self._server()
+        state = self.state()
+        if predicate(state):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return state
+        answer = Answer()
+
+        def notify(value: Any, error: BaseException | None) -> None:
+            if error is None:
+                answer.give(value)
+            else:
+                answer.fail(error)
+
+        waiter = Waiter(predicate, notify)
+        server.add_waiter(waiter)
+        try:
+            found: A = await answer.wait()
+        finally:
+            server.remove_waiter(waiter)
+        return found
+
+    async def wait_stopped(self) -> ExitReason:
+        """Waits until the agent has ended for good.
+
+        Returns:
+            Its exit reason.
+
+        Raises:
+            AgentNotFound: there never was such an agent.
+        """
+        return await self._runtime.wait_ended(self.address)
+
+    # Steering.
+
+    async def stop(self, reason: Any = None) -> None:
+        """Stops the agent for good, also a permanent one, and returns when nothing of it is left.
+
+        New signals are refused from now on, waiting ones answered `AgentStopped`; what was handed over may end
+        within the agent's shutdown time. Harmless if it has stopped.
+
+        Args:
+            reason: the detail of its exit reason.
+
+        Raises:
+            AgentNotFound: there never was such an agent.
+        """
+        await self._runtime.stop_agent(self, reason)
+
+    async def suspend(self) -> None:
+        """Lets its signals wait. Running effects go on; what they send waits too."""
+        self._server().suspend()
+        await trio.lowlevel.checkpoint()
+
+    async def resume(self) -> None:
+        """Lets its signals be handled again."""
+        self._server().resume()
+        await trio.lowlevel.checkpoint()
+
+    # Details.
+
+    def _server(self) -> AgentServer:
+        server = self._cached
+        if server is not None and server.is_open:
+            return server
+        server = self._runtime.find(self.address)
+        if server is None:
+            raise self._runtime.absent(self.address)
+        if not server.is_open:
+            raise server.stopped_error()
+        self._cached = server
+        return server
+
+    def _watched_life(self) -> Any:
+        server = self._runtime.find(self.address)
+        return None if server is None else server.life
+
+    def _signal(self, signal_or_type: Any, data: Any, more: dict[str, Any]) -> Signal:
+        if signal_or_type.__class__ is str:
+            if more:
+                if data is not None:
+                    if not isinstance(data, dict):
+                        raise InvalidArgument("call", "data", "a dict, where keywords are added", data)
+                    more = {**data, **more}
+                data = more
+            elif data is None:
+                data = {}
+            if signal_or_type.startswith("prunella."):
+                raise InvalidArgument("call", "signal_or_type", "a type of your own", signal_or_type)
+            return self._runtime.signal(signal_or_type, data)
+        if data is not None or more:
+            raise InvalidArgument("call", "data", "left out, where a whole signal is given", data or more)
+        if isinstance(signal_or_type, Signal):
+            if signal_or_type.type.startswith("prunella."):
+                raise InvalidArgument("call", "signal", "of a type of your own", signal_or_type.type)
+            return signal_or_type
+        if isinstance(signal_or_type, SignalType):
+            return self._runtime.signal(type_of(type(signal_or_type)), to_data(signal_or_type))
+        raise InvalidArgument("call", "signal_or_type", "a signal type (text) or a Signal", signal_or_type)

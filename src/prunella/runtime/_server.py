@@ -1,0 +1,531 @@
+"""The running side of one address: its mailbox, its turns, and who waits for what comes of them.
+
+A server outlives the lives of its agent: a crash, a restart of its group or of its supervisors touches neither the
+mailbox nor a ref. It ends when the agent has ended for good. Nothing here waits; what waits is an effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+from ..agents import (
+    Address,
+    Agent,
+    AgentCrashed,
+    AgentError,
+    AgentStopped,
+    Context,
+    Directive,
+    InvalidSignalData,
+    Rejected,
+    Stop,
+    UnhandledSignal,
+)
+from ..agents._turns import definition_of, take_turn
+from ..signals import Signal
+from ..supervision import Crashed, ExitReason, Normal, Shutdown
+from ..supervision._reasons import captured
+from ._delivery import Delivery, Settling
+from ._effects import begin_directive, knows_directive
+from ._errors import Overflow, TooManyWaiters
+from ._family import Family
+from ._policy import EmitErrors, MaxErrors
+
+if TYPE_CHECKING:
+    from ._life import AgentLife
+    from ._runtime import Runtime
+    from ._spec import AgentSpec
+
+__all__ = ["REFUSALS", "AgentServer", "Waiter"]
+
+REFUSALS = (Rejected, UnhandledSignal, InvalidSignalData, Overflow)
+"""A refused signal is no crash: the state stays, the caller is told, the error policy is asked."""
+
+_MOST_WAITERS = 10_000
+
+
+class Waiter:
+    """Somebody who waits for a state."""
+
+    __slots__ = ("notify", "predicate")
+
+    def __init__(
+        self, predicate: Callable[[Any], object], notify: Callable[[Any, BaseException | None], object]
+    ) -> None:
+        self.predicate = predicate
+        self.notify = notify
+
+
+class AgentServer:
+    """What the runtime keeps of one address.
+
+    Attributes:
+        runtime: where it runs.
+        spec: what it is.
+        address: where it is to be found.
+        agent: the last committed value.
+        life: the present life; None between two, and when it has ended.
+        last_life: the latest life, present or not.
+        restarts: how many lives came before this one.
+        reason: how the last life ended.
+        ended: how it ended for good; None as long as it has not.
+        suspended: whether its signals wait.
+        family: its parent and children.
+        effects: how many of its effects wait or run.
+        errors: errors of this life, for `max_errors`.
+        sequence: how many turns were committed.
+    """
+
+    __slots__ = (
+        "_closing", "_control", "_inner", "_queued", "_receive", "_send", "_waiters", "address", "agent", "definition",
+        "effects", "ended", "errors", "family", "last_life", "life", "reason", "restarts", "runtime", "sequence",
+        "spec", "suspended",
+    )  # fmt: skip
+
+    def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
+        self.runtime = runtime
+        self.spec = spec
+        self.address = address
+        self.definition = definition_of(spec.agent)
+        self.agent: Agent = spec._initial
+        self.life: AgentLife | None = None
+        self.last_life: AgentLife | None = None
+        self.restarts = -1
+        self.reason: ExitReason | None = None
+        self.ended: ExitReason | None = None
+        self.suspended = False
+        self.family: Family | None = None
+        self.effects = 0
+        self.errors = 0
+        self.sequence = 0
+        self._closing = False
+        # Opened when the first signal has to wait: an idle agent needs none of them.
+        self._send: trio.MemorySendChannel[Delivery] | None = None
+        self._receive: trio.MemoryReceiveChannel[Delivery] | None = None
+        self._control: deque[Delivery] | None = None
+        self._inner: deque[Delivery] | None = None
+        self._queued = False
+        self._waiters: dict[Waiter, None] | None = None
+
+    # Lives.
+
+    def begin(self, life: AgentLife) -> None:
+        """A new life begins."""
+        if self.restarts < 0 or self.spec.restore == "fresh":
+            self.agent = self.spec._initial
+        self.restarts += 1
+        self.errors = 0
+        self.life = self.last_life = life
+        if self.definition.hears_lifecycle:
+            data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": False}
+            self._put_first(self.runtime.signal("prunella.started", data))
+        if self._control or self._inner or self._receive is not None:
+            self._wake()
+        if self._waiters is not None:
+            self._tell_waiters()
+
+    def life_over(self, reason: ExitReason) -> None:
+        """The present life is over; what follows is its supervisor's to say."""
+        self.life = None
+        self.reason = reason
+        if self._control is not None:
+            # What the runtime had to tell this life is nothing to the next one.
+            control, self._control = self._control, None
+            for delivery in control:
+                if delivery.signal.type in ("prunella.started", "prunella.stopping"):
+                    continue
+                self._control = self._control or deque()
+                self._control.append(delivery)
+
+    def end_for_good(self, reason: ExitReason) -> None:
+        """The agent has ended for good: whoever waits is told at once."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        self.life = None
+        error = self.stopped_error()
+        for delivery in self._take_all():
+            if delivery.answer is None and delivery.ask is None:
+                self.runtime.report_dropped(self, delivery.signal)
+            delivery.drop(error)
+        if self._receive is not None:
+            self._receive.close()
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            waiter.notify(None, self.stopped_error())
+        self.runtime.forget_server(self)
+
+    def stopped_error(self) -> AgentStopped:
+        """What a caller hears when it has ended."""
+        error = AgentStopped(self.ended)
+        error.address = self.address
+        return error
+
+    def about(self, error: Any) -> Any:
+        """The error, with the address of this agent."""
+        error.address = self.address
+        return error
+
+    def close(self) -> None:
+        """Refuses new signals: it is about to end for good."""
+        self._closing = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether signals are still taken."""
+        return self.ended is None and not self._closing
+
+    # The mailbox.
+
+    def is_idle(self) -> bool:
+        """Whether a turn can be taken here and now, without overtaking anybody."""
+        life = self.life
+        return (
+            life is not None
+            and not life.is_ending
+            and not self._queued
+            and not self.suspended
+            and self.effects < self.spec.effects
+            and self.ended is None
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many signals wait."""
+        number = len(self._control or ()) + len(self._inner or ())
+        if self._receive is not None:
+            number += self._receive.statistics().current_buffer_used
+        return number
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Puts a signal into the mailbox; tells whether there was room."""
+        if self._send is None:
+            self._send, self._receive = trio.open_memory_channel(self.spec.mailbox)
+        try:
+            self._send.send_nowait(delivery)
+        except trio.WouldBlock:
+            return False
+        if delivery.ask is not None:
+            delivery.ask.hold()
+        self._wake()
+        return True
+
+    async def accept(self, delivery: Delivery) -> None:
+        """Puts a signal into the mailbox, and waits for room if there is none.
+
+        Raises:
+            AgentStopped: it ended meanwhile.
+        """
+        while self.effects >= self.spec.effects and self.ended is None:
+            await self.runtime.outbox_has_room(self)
+        if self.ended is not None:
+            raise self.stopped_error()
+        if not self.offer(delivery):
+            assert self._send is not None
+            if delivery.ask is not None:
+                delivery.ask.hold()
+            try:
+                await self._send.send(delivery)
+            except trio.BrokenResourceError:
+                raise self.stopped_error() from None
+            self._wake()
+
+    def put(self, delivery: Delivery) -> None:
+        """Takes a signal of its own, a result or a tick: these do not count against the mailbox."""
+        if self.ended is not None:
+            delivery.drop(self.stopped_error())
+            return
+        if self._inner is None:
+            self._inner = deque()
+        if delivery.ask is not None:
+            delivery.ask.hold()
+        self._inner.append(delivery)
+        self._wake()
+
+    def tell(self, type: str, data: dict[str, Any]) -> None:
+        """Sends it a signal of the runtime, if it has a handler for such."""
+        if self.ended is None and self.definition.hears_lifecycle:
+            if self._control is None:
+                self._control = deque()
+            self._control.append(Delivery(self.runtime.signal(type, data)))
+            self._wake()
+
+    def _put_first(self, signal: Signal) -> None:
+        if self._control is None:
+            self._control = deque()
+        self._control.appendleft(Delivery(signal))
+
+    def _take_all(self) -> list[Delivery]:
+        taken = [*(self._control or ()), *(self._inner or ())]
+        self._control = self._inner = None
+        while (delivery := self._received()) is not None:
+            taken.append(delivery)
+        return taken
+
+    def _wake(self) -> None:
+        if not self._queued and self._may_run():
+            self._queued = True
+            self.runtime.scheduler.add(self)
+
+    def _may_run(self) -> bool:
+        return self.life is not None and not self.life.is_ending and not self.suspended
+
+    def drain(self, most: int) -> int:
+        """Handles signals that wait, at most so many; goes to the end of the queue if there are more.
+
+        Returns:
+            How many it has handled.
+        """
+        handled = 0
+        inner_next = True
+        while handled < most and self._may_run():
+            delivery = None
+            if self._control:
+                delivery = self._control.popleft()
+            else:
+                # Turn and turn about, so that neither its own signals nor those of others have to wait for ever.
+                delivery = self._inner.popleft() if inner_next and self._inner else self._received()
+                inner_next = not inner_next
+                if delivery is None and self._inner:
+                    delivery = self._inner.popleft()
+            if delivery is None:
+                self._queued = False
+                return handled
+            handled += 1
+            if delivery.withdrawn:
+                if delivery.ask is not None:
+                    delivery.ask.release()
+            else:
+                self.handle(delivery)
+                if delivery.ask is not None:
+                    delivery.ask.release()
+        if self._may_run():
+            self.runtime.scheduler.add(self)
+        else:
+            self._queued = False
+        return handled
+
+    def _received(self) -> Delivery | None:
+        if self._receive is None:
+            return None
+        try:
+            return self._receive.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return None
+
+    def suspend(self) -> None:
+        """Lets signals wait from now on."""
+        self.suspended = True
+
+    def resume(self) -> None:
+        """Lets them be handled again."""
+        self.suspended = False
+        if self.waiting:
+            self._wake()
+
+    # Turns.
+
+    @enable_ki_protection
+    def handle(self, delivery: Delivery) -> None:
+        """One turn: route, run the handlers, commit, hand the directives over. Never raises but an interrupt."""
+        signal = delivery.signal
+        context: Context | None = None
+        runtime = self.runtime
+        began = runtime.turn_begins()
+
+        def make_context() -> Context:
+            nonlocal context
+            context = runtime.context_of(self, signal)
+            return context
+
+        try:
+            agent, directives = runtime.turn_context.run(_decide, self.agent, signal, make_context, runtime.strict)
+            if directives:
+                self._check(directives)
+        except REFUSALS as error:
+            self._refused(delivery, error)
+            runtime.turn_ended(self, signal, began, str(type(error).__name__))
+            return
+        except (KeyboardInterrupt, SystemExit):
+            raise  # The turn is undone; the interrupt goes to the root.
+        except BaseException as error:
+            runtime.turn_ended(self, signal, began, "crashed", error)
+            self._crashed(delivery, error)
+            return
+        self._commit(agent)
+        if directives:
+            self._hand_over(directives, delivery)
+        answer = delivery.answer
+        if answer is not None and not delivery.settle:
+            answer.give(agent)
+        runtime.turn_ended(self, signal, began, "committed")
+
+    def _check(self, directives: tuple[Directive, ...]) -> None:
+        for directive in directives:
+            if not knows_directive(self.runtime, directive):
+                raise TypeError(f"there is no executor for {type(directive).__name__} in this runtime")
+        inner = len(self._inner or ())
+        if self.effects + inner + len(directives) > 10 * self.spec.effects:
+            raise self.about(Overflow(self.effects + inner, self.spec.effects))
+
+    def _commit(self, agent: Agent) -> None:
+        self.sequence += 1
+        if agent is not self.agent:
+            self.agent = agent
+            if self._waiters is not None:
+                self._tell_waiters()
+
+    def _hand_over(self, directives: tuple[Directive, ...], delivery: Delivery) -> None:
+        settling: Settling | None = None
+        if delivery.settle and delivery.answer is not None:
+            settling = _settling_for(self, delivery)
+        life = self.life
+        assert life is not None
+        for directive in directives:
+            if isinstance(directive, Stop):
+                life.end_by_itself(Normal() if directive.reason is None else Shutdown(directive.reason))
+            else:
+                begin_directive(self, life, directive, delivery, settling)
+        if settling is not None:
+            settling.end()
+
+    def _refused(self, delivery: Delivery, error: Any) -> None:
+        self.about(error)
+        self._told(delivery, error)
+        self.apply_policy(error, delivery.signal)
+
+    def _crashed(self, delivery: Delivery, error: BaseException) -> None:
+        reason = Crashed(captured(error, skip=_OUR_CODE))
+        life = self.life
+        assert life is not None
+        self.runtime.report_poison(self, delivery.signal, reason)
+        life.crash(reason)
+        self._told(delivery, self.about(AgentCrashed(reason)))
+
+    def _told(self, delivery: Delivery, error: AgentError) -> None:
+        if delivery.answer is not None:
+            delivery.answer.fail(error)
+        if delivery.ask is not None:
+            delivery.ask.error = error
+
+    def apply_policy(self, error: Exception, signal: Signal | None) -> None:
+        """Does what the error policy says about a refusal, or a directive that failed."""
+        self.errors += 1
+        policy = self.spec.error_policy
+        life = self.life
+        if policy == "log":
+            self.runtime.report_error(self, error, signal)
+        elif policy == "stop":
+            if life is not None:
+                life.end_by_itself(Shutdown(error))
+        elif isinstance(policy, MaxErrors):
+            self.runtime.report_error(self, error, signal)
+            if life is not None and self.errors >= policy.number:
+                life.end_by_itself(Shutdown(error))
+        elif isinstance(policy, EmitErrors):
+            data = {
+                "agent": self.address.id,
+                "error": {"type": type(error).__name__, "message": str(error)},
+                "signal_type": None if signal is None else signal.type,
+            }
+            self.runtime.publish(self.runtime.signal(policy.signal_type, data), None)
+        elif callable(policy):
+            self._ask_policy(policy, error, signal)
+
+    def _ask_policy(self, policy: Callable[..., Any], error: Exception, signal: Signal | None) -> None:
+        from ..agents._turns import normalised
+
+        try:
+            result = self.runtime.turn_context.run(policy, self.agent, error)
+            agent, directives = normalised(self.agent, result, title="the error policy")
+            self._check(directives)
+        except Exception:
+            self.runtime.report_policy_failure(self)
+            return
+        self._commit(agent)
+        if directives and self.life is not None:
+            self._hand_over(directives, Delivery(signal or self.runtime.signal("prunella.policy", {})))
+
+    # Waiting for states.
+
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Lets somebody wait for a state.
+
+        Raises:
+            TooManyWaiters: as many wait already as may.
+        """
+        if self._waiters is None:
+            self._waiters = {}
+        if len(self._waiters) >= _MOST_WAITERS:
+            raise self.about(TooManyWaiters(_MOST_WAITERS))
+        self._waiters[waiter] = None
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Harmless if it is gone."""
+        if self._waiters is not None:
+            self._waiters.pop(waiter, None)
+            if not self._waiters:
+                self._waiters = None
+
+    def _tell_waiters(self) -> None:
+        for waiter in tuple(self._waiters or ()):
+            try:
+                fulfilled = waiter.predicate(self.agent)
+            except BaseException as error:
+                self.remove_waiter(waiter)
+                waiter.notify(None, error)
+            else:
+                if fulfilled:
+                    self.remove_waiter(waiter)
+                    waiter.notify(self.agent, None)
+
+
+@disable_ki_protection
+def _decide(
+    agent: Agent, signal: Signal, make_context: Callable[[], Context], strict: bool
+) -> tuple[Agent, tuple[Directive, ...]]:
+    return take_turn(agent, signal, make_context, strict=strict)
+
+
+_OUR_CODE = frozenset({AgentServer.handle.__code__, _decide.__code__, take_turn.__code__})
+
+
+def _settling_for(server: AgentServer, delivery: Delivery) -> Settling:
+    from ._errors import DirectiveFailed
+
+    answer = delivery.answer
+    assert answer is not None
+    committed = server.agent
+
+    def settled(failures: tuple[tuple[Directive, BaseException], ...]) -> None:
+        if failures:
+            answer.fail(server.about(DirectiveFailed(failures)))
+        else:
+            answer.give(committed)
+
+    return Settling(settled)
+
+
+def reason_data(reason: ExitReason | None) -> dict[str, Any] | None:
+    """An exit reason as plain data, for signals."""
+    if reason is None:
+        return None
+    kind = type(reason).__name__.lower()
+    if isinstance(reason, Crashed):
+        return {"kind": kind, "type": reason.type.__name__, "message": reason.message, "detail": None}
+    detail = reason.detail if isinstance(reason, Shutdown) else None
+    return {"kind": kind, "type": None, "message": str(reason), "detail": _plain(detail)}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value)

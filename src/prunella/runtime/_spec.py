@@ -1,0 +1,190 @@
+"""What an agent is to a supervisor: a child with a restart policy, an address and a mailbox."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
+
+import attrs
+
+from ..agents import Address, Agent
+from ..agents._turns import definition_of
+from ..conversion import Map
+from ..signals import Route
+from ..supervision import Backoff, ChildKind, InvalidSpec, Restart
+from ..supervision._policies import check_choice, check_count, check_id, check_seconds, check_shutdown
+from ._policy import ErrorPolicy, checked_policy
+
+if TYPE_CHECKING:
+    from ..supervision._life import HostedLife
+    from ..supervision._live import LiveSupervisor
+    from ..supervision._records import Slot
+
+__all__ = ["AgentSpec"]
+
+A = TypeVar("A", bound=Agent)
+
+_RESTORES = ("fresh", "last")
+_PARENT_DEATHS = ("stop", "continue", "emit")
+
+
+@final
+@attrs.frozen(init=False)
+class AgentSpec(Generic[A]):
+    """An agent as a child of a supervisor inside a runtime.
+
+    Args:
+        agent: its class.
+        id: its id in its partition. In a list of children it defaults to the agent's name.
+        state: its first state: a mapping of fields, or a value of the class.
+        restart: ``transient`` (restarted after a crash; the default, because an agent ends itself by `Stop`),
+            ``permanent`` or ``temporary``.
+        restore: what a restart begins with: ``fresh`` (the class's defaults with `state`, as in OTP) or ``last``
+            (the last committed value).
+        shutdown: how long its handed-over effects may take when it stops: seconds, `math.inf` or ``"brutal_kill"``.
+        mailbox: how many signals may wait.
+        error_policy: what happens when a signal is refused or a directive fails: ``log``, ``stop``,
+            `max_errors(n)`, `emit(type)`, or a function of the agent and the error.
+        partition: the part of the runtime in which its id is unique.
+        isolation: ``task``.
+        durable: not without a storage.
+        parent: the address of its parent, for an agent that is to be born as a child of another.
+        tag: what its parent calls it.
+        on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
+        subscribe: patterns of published signals that it hears.
+        effects: how many effects may wait in its outbox before callers from outside have to wait.
+        max_restarts: its own restart budget, if it is started by `Runtime.start_agent` or `SpawnAgent`.
+        max_seconds: the window of that budget, in seconds.
+        backoff: a growing delay before its restarts.
+        debug: whether it keeps its recent events.
+
+    Raises:
+        InvalidSpec: an argument is wrong, or a field without default is not in `state`.
+    """
+
+    agent: type[A]
+    id: str
+    state: Map[str, Any] | A | None
+    restart: Restart
+    restore: str
+    shutdown: float | str
+    mailbox: float
+    error_policy: ErrorPolicy
+    partition: str | None
+    isolation: str
+    durable: Any
+    parent: Address | None
+    tag: str | None
+    on_parent_death: str
+    subscribe: tuple[str, ...]
+    effects: int
+    max_restarts: int
+    max_seconds: float
+    backoff: Backoff | None
+    debug: bool
+    _initial: Any = attrs.field(eq=False, repr=False)
+    _named: bool = attrs.field(eq=False, repr=False)
+
+    kind: ClassVar[ChildKind] = ChildKind.WORKER
+    significant: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        agent: type[A],
+        id: str | None = None,
+        *,
+        state: Mapping[str, Any] | A | None = None,
+        restart: Restart | str = Restart.TRANSIENT,
+        restore: str = "fresh",
+        shutdown: float | str = 5.0,
+        mailbox: float = 1000,
+        error_policy: str | Callable[..., Any] | ErrorPolicy = "log",
+        partition: str | None = None,
+        isolation: str = "task",
+        durable: Any = None,
+        parent: Address | None = None,
+        tag: str | None = None,
+        on_parent_death: str = "stop",
+        subscribe: Iterable[str] = (),
+        effects: int = 1000,
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        backoff: Backoff | None = None,
+        debug: bool = False,
+    ) -> None:
+        if not isinstance(agent, type) or not issubclass(agent, Agent):
+            raise InvalidSpec("AgentSpec", "agent", "a class of agents", agent)
+        definition = definition_of(agent)
+        named = id is not None
+        if id is None:
+            id = definition.name
+        owner = f"AgentSpec {check_id('AgentSpec', id)!r}"
+        if partition is not None:
+            check_id(owner, partition)
+        if isolation != "task":
+            raise InvalidSpec(owner, "isolation", "'task'; processes come later", isolation)
+        if (tag is None) != (parent is None):
+            raise InvalidSpec(owner, "tag", "given exactly when a parent is", tag)
+        if parent is not None and not isinstance(parent, Address):
+            raise InvalidSpec(owner, "parent", "an Address or None", parent)
+        if backoff is not None and not isinstance(backoff, Backoff):
+            raise InvalidSpec(owner, "backoff", "a Backoff or None", backoff)
+        if isinstance(subscribe, str):
+            raise InvalidSpec(owner, "subscribe", "a list of patterns", subscribe)
+        patterns = tuple(Route(pattern, None).pattern for pattern in subscribe)
+        if mailbox != math.inf:
+            check_count(owner, "mailbox", mailbox)
+            if mailbox == 0:
+                raise InvalidSpec(owner, "mailbox", "at least 1", mailbox)
+        if check_count(owner, "effects", effects) == 0:
+            raise InvalidSpec(owner, "effects", "at least 1", effects)
+        self.__attrs_init__(
+            agent,
+            id,
+            Map(state) if isinstance(state, Mapping) else state,
+            check_choice(owner, "restart", restart, Restart),
+            _choice(owner, "restore", restore, _RESTORES),
+            check_shutdown(owner, shutdown),
+            mailbox,
+            checked_policy(owner, error_policy),
+            partition,
+            isolation,
+            durable,
+            parent,
+            tag,
+            _choice(owner, "on_parent_death", on_parent_death, _PARENT_DEATHS),
+            patterns,
+            effects,
+            check_count(owner, "max_restarts", max_restarts),
+            check_seconds(owner, "max_seconds", max_seconds, above_zero=True),
+            backoff,
+            debug,
+            definition.initial(state, owner=owner),
+            named,
+        )
+
+    @property
+    def address(self) -> Address:
+        """Where the agent is to be found."""
+        return Address(self.id, self.partition)
+
+    @property
+    def budget(self) -> tuple[int, float]:
+        """Its own restart budget."""
+        return self.max_restarts, self.max_seconds
+
+    def as_child(self) -> AgentSpec[A]:
+        """Itself."""
+        return self
+
+    def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
+        from ._life import AgentLife
+
+        return AgentLife(host, slot)
+
+
+def _choice(owner: str, field: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InvalidSpec(owner, field, "one of " + ", ".join(map(repr, choices)), value)
+    return str(value)

@@ -1,0 +1,79 @@
+"""Who hears what is published in a runtime: streams, and agents whose specs subscribe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..signals import Route, Router, Signal
+
+if TYPE_CHECKING:
+    from ._server import AgentServer
+
+__all__ = ["Stream", "Subscriptions"]
+
+
+class Stream:
+    """One subscription that reads from a bounded channel. Whoever publishes waits for it while it is full."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, send: trio.MemorySendChannel[Signal]) -> None:
+        self._send = send
+
+    def __repr__(self) -> str:
+        return "a subscriber"
+
+    def offer(self, signal: Signal) -> bool:
+        """Gives it a signal; tells whether there was room, or nobody who wants it any more."""
+        try:
+            self._send.send_nowait(signal)
+        except trio.WouldBlock:
+            return False
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        return True
+
+    async def send(self, signal: Signal) -> None:
+        """Gives it a signal, and waits for room."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # It has left: that is no failure.
+            await self._send.send(signal)
+
+
+class Subscriptions:
+    """The subscriptions of a runtime, on the one router."""
+
+    def __init__(self) -> None:
+        self._router: Router[Any] = Router()
+
+    def matching(self, signal: Signal) -> tuple[list[Stream], list[AgentServer]]:
+        """The streams and agents that want a signal, each once."""
+        if not self._router.routes:
+            return [], []
+        targets = dict.fromkeys(self._router.route(signal))
+        streams = [target for target in targets if isinstance(target, Stream)]
+        return streams, [target for target in targets if not isinstance(target, Stream)]
+
+    def add_agent(self, server: AgentServer) -> None:
+        """Subscribes an agent to the patterns of its spec."""
+        self._router = self._router.add(*(Route(pattern, server) for pattern in server.spec.subscribe))
+
+    def remove_agent(self, server: AgentServer) -> None:
+        """Ends that."""
+        self._router = self._router.remove(*(Route(pattern, server) for pattern in server.spec.subscribe))
+
+    @asynccontextmanager
+    async def open(self, pattern: str, buffer: int) -> AsyncIterator[trio.MemoryReceiveChannel[Signal]]:
+        """A stream of the signals whose type matches, for as long as the block lasts."""
+        send, receive = trio.open_memory_channel[Signal](buffer)
+        route = Route(pattern, Stream(send))
+        self._router = self._router.add(route)
+        try:
+            yield receive
+        finally:
+            self._router = self._router.remove(route)
+            send.close()
+            receive.close()
