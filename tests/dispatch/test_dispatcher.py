@@ -284,6 +284,19 @@ async def test_there_is_one_result_for_each_target_in_their_order() -> None:
     assert got == [SIGNAL, SIGNAL]
 
 
+async def test_a_target_that_cannot_even_be_looked_at_spoils_nothing() -> None:
+    class Nasty:
+        async def deliver(self, signal: Signal) -> None: ...
+
+        def __hash__(self) -> int:
+            raise ZeroDivisionError
+
+    async with open_dispatcher() as dispatcher:
+        results = await dispatcher.dispatch_all(SIGNAL, [NoopTarget(), Nasty(), NoopTarget()])
+        assert [result.ok for result in results] == [True, False, True]
+        assert len(dispatcher._lanes) == 0
+
+
 async def test_no_targets_give_no_results() -> None:
     async with open_dispatcher() as dispatcher:
         assert await dispatcher.dispatch_all(SIGNAL, []) == ()
@@ -365,9 +378,6 @@ async def test_an_interrupt_comes_bare(autojump_clock: MockClock, interrupt: typ
         with pytest.raises(interrupt):
             await dispatcher.dispatch_all(SIGNAL, [Slow(), stop, Slow()])
         assert len(dispatcher._lanes) == 0
-
-
-# Opening and closing.
 
 
 async def test_what_the_block_raises_comes_bare() -> None:

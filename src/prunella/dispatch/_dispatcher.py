@@ -115,10 +115,7 @@ class Dispatcher:
             raise InvalidArgument("dispatch_all", "signal", "a Signal", type(signal))
         if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool) or max_concurrency < 1:
             raise InvalidArgument("dispatch_all", "max_concurrency", "a positive int", max_concurrency)
-        batch = _Batch(self, signal)
-        for target in tuple(targets):
-            batch.begin(target)
-        return await batch.run(max_concurrency)
+        return await _Batch(self, signal).run(tuple(targets), max_concurrency)
 
     # Without any await up to here, the order of calls is that of tickets.
 
@@ -193,18 +190,11 @@ class _Batch:
         self._open: dict[int, Delivery] = {}
         self._interrupt: BaseException | None = None
 
-    def begin(self, target: Any) -> None:
-        """Takes the place of one more target."""
-        result = None
+    async def run(self, targets: tuple[Any, ...], max_concurrency: int) -> tuple[DispatchResult, ...]:
+        """Takes a place for each target, then delivers to all."""
         try:
-            self._open[len(self._results)] = self._dispatcher._begin(self._signal, target)
-        except PrunellaError as error:
-            result = DispatchResult(target, error, 0)
-        self._results.append(result)
-
-    async def run(self, max_concurrency: int) -> tuple[DispatchResult, ...]:
-        """Delivers to all."""
-        try:
+            for target in targets:
+                self._begin(target)
             if len(self._open) > 1:
                 await self._run_workers(min(max_concurrency, len(self._open)))
             elif self._open:
@@ -216,6 +206,18 @@ class _Batch:
                 self._dispatcher._give_up(delivery, error)
             raise
         return tuple([result for result in self._results if result is not None])
+
+    def _begin(self, target: Any) -> None:
+        result = None
+        try:
+            self._open[len(self._results)] = self._dispatcher._begin(self._signal, target)
+        except PrunellaError as error:
+            result = DispatchResult(target, error, 0)
+        except Exception as error:  # of a method of the target itself, such as its hash
+            failure = DispatchError(target, Reason.RAISED, attempts=0)
+            failure.__cause__ = error
+            result = DispatchResult(target, failure, 0)
+        self._results.append(result)
 
     async def _run_workers(self, count: int) -> None:
         send, receive = trio.open_memory_channel[int](len(self._open))

@@ -140,7 +140,7 @@ class HTTPTarget:
         InvalidArgument: one of these is not so.
     """
 
-    kind: ClassVar[str] = "http"
+    _dispatch_kind: ClassVar[str] = "http"
 
     url: str = attrs.field(repr=_repr_of_url)
     method: HTTPMethod = attrs.field(default=HTTPMethod.POST, kw_only=True, converter=_method)
@@ -169,7 +169,7 @@ class HTTPTarget:
         return type(self).__name__
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.method} {_without_query(self.url)}"
+        return f"{self._dispatch_kind} {self.method} {_without_query(self.url)}"
 
 
 @attrs.frozen
@@ -189,7 +189,7 @@ class WebhookTarget(HTTPTarget):
         InvalidArgument: one of these is not so.
     """
 
-    kind: ClassVar[str] = "webhook"
+    _dispatch_kind: ClassVar[str] = "webhook"
 
     secret: bytes | str = attrs.field(kw_only=True, repr=False)
     events: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, converter=_events)

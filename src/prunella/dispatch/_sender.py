@@ -104,12 +104,8 @@ class HTTPSender:
             seconds = breaker.seconds_left(trio.current_time())
             raise DispatchError(given, Reason.CIRCUIT_OPEN, attempts=0, retry_after=seconds)
         while True:
-            if secret is not None:
-                timestamp = str(int(self._now().timestamp()))
-                headers[TIMESTAMP] = timestamp
-                headers[SIGNATURE] = signature(secret, timestamp, body)
             delivery.attempts += 1
-            outcome, cause = await self._attempt(target, headers, body, breaker, admission, given)
+            outcome, cause = await self._attempt(delivery, target, headers, body, secret, breaker, admission)
             if outcome.reason is None:
                 return
             delay = delay_before_next(outcome, delivery.attempts, target.retries, self._random.random())
@@ -125,23 +121,28 @@ class HTTPSender:
 
     async def _attempt(
         self,
+        delivery: Delivery,
         target: HTTPTarget,
         headers: dict[str, str],
         body: bytes,
+        secret: bytes | None,
         breaker: Breaker,
         admission: Admission,
-        given: object,
     ) -> tuple[Outcome, Exception | None]:
         """One attempt, of which the breaker hears in any case."""
         before = breaker.state
         try:
+            if secret is not None:
+                timestamp = str(int(self._now().timestamp()))
+                headers[TIMESTAMP] = timestamp
+                headers[SIGNATURE] = signature(secret, timestamp, body)
             outcome, cause = await self._client.exchange(
                 target.method, target.url, headers, body, timeout=target.timeout, now=self._now
             )
         except BaseException as error:
             breaker.abandoned(admission)
             if isinstance(error, Exception):
-                raise DispatchError(given, Reason.RAISED) from error
+                raise DispatchError(delivery.given, Reason.RAISED, attempts=delivery.attempts) from error
             raise
         if outcome.counts:
             breaker.failed(admission, trio.current_time())

@@ -69,7 +69,7 @@ class FunctionTarget:
         InvalidArgument: it cannot be called, or calling it would do nothing (a class, a generator function).
     """
 
-    kind: ClassVar[str] = "function"
+    _dispatch_kind: ClassVar[str] = "function"
 
     function: Callable[[Signal], object]
 
@@ -106,7 +106,7 @@ class ChannelTarget:
         InvalidArgument: it is none.
     """
 
-    kind: ClassVar[str] = "channel"
+    _dispatch_kind: ClassVar[str] = "channel"
 
     send_channel: trio.abc.SendChannel[Signal]
 
@@ -153,7 +153,7 @@ class NamedTarget:
         InvalidArgument: what came is no `Registry`, or the key cannot be one.
     """
 
-    kind: ClassVar[str] = "named"
+    _dispatch_kind: ClassVar[str] = "named"
 
     registry: Registry[Any]
     key: Any
@@ -227,7 +227,7 @@ class LoggerTarget:
         InvalidArgument: there is no such level.
     """
 
-    kind: ClassVar[str] = "logger"
+    _dispatch_kind: ClassVar[str] = "logger"
 
     level: LogLevel = attrs.field(default=LogLevel.INFO, converter=_level)
     include_data: bool = False
@@ -249,7 +249,7 @@ class ConsoleTarget:
         include_data: whether the line has the signal's data, of which at most 10 000 characters.
     """
 
-    kind: ClassVar[str] = "console"
+    _dispatch_kind: ClassVar[str] = "console"
 
     include_data: bool = False
 
@@ -266,7 +266,7 @@ class ConsoleTarget:
 class NoopTarget:
     """Takes every signal and does nothing with it."""
 
-    kind: ClassVar[str] = "noop"
+    _dispatch_kind: ClassVar[str] = "noop"
 
     def __str__(self) -> str:
         return "noop"
