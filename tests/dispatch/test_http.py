@@ -105,7 +105,6 @@ async def test_silence_is_a_timeout(serve: Serve) -> None:
         error = await failure(dispatcher, HTTPTarget(server.url, timeout=0.05, retries=1))
     assert (error.reason, error.attempts) == ("timeout", 2)
     assert isinstance(error, TimeoutError)
-    assert len(server.requests) == 2
 
 
 async def test_a_slow_answer_within_the_timeout_is_a_delivery(serve: Serve) -> None:

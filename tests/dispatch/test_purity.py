@@ -7,7 +7,17 @@ import pytest
 
 import prunella.dispatch
 
-DECISIONS = ("_breaker", "_errors", "_lanes", "_retry", "_secrets", "_signature", "_http_targets", "_wall_clock")
+DECISIONS = (
+    "_breaker",
+    "_errors",
+    "_lanes",
+    "_retry",
+    "_secrets",
+    "_shown",
+    "_signature",
+    "_http_targets",
+    "_wall_clock",
+)
 
 
 @pytest.mark.parametrize("module", DECISIONS)
