@@ -101,7 +101,7 @@ def _capture(error: BaseException, skip: frozenset[CodeType], seen: set[int], li
 def _message(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception:
+    except BaseException:  # It must not take the place of what it is about, whatever it is.
         return f"<{type(error).__qualname__} whose str fails>"
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 1]}…"
 

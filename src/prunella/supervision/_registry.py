@@ -84,8 +84,8 @@ class Registry(Generic[Key]):
             if not callable(listener):
                 raise InvalidSpec("Registry", "listeners", "functions of one event", listener)
         self._meta = dict(meta)
-        self._entries: dict[tuple[type, Key], list[tuple[TaskLife, Any]]] = {}
-        self._held: dict[TaskLife, list[tuple[type, Key]]] = {}
+        self._entries: dict[tuple[type, Any], list[tuple[TaskLife, Any]]] = {}
+        self._held: dict[TaskLife, list[tuple[tuple[type, Any], Key]]] = {}
         self._count = 0
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class Registry(Generic[Key]):
         elif self._keys is Keys.UNIQUE:
             raise AlreadyRegistered(key, _owner(entries[0][0]))
         entries.append((life, value))
-        self._held.setdefault(life, []).append(strict)
+        self._held.setdefault(life, []).append((strict, key))
         if life.registrations is None:
             life.registrations = {}
         life.registrations[self] = None
@@ -132,9 +132,9 @@ class Registry(Generic[Key]):
         life = acting_life("Registry.unregister()")
         strict = _strict(key)
         held = self._held.get(life, [])
-        if strict in held:
+        if any(other == strict for other, _ in held):
             self._drop(strict, life)
-            remaining = [other for other in held if other != strict]
+            remaining = [entry for entry in held if entry[0] != strict]
             if remaining:
                 self._held[life] = remaining
             else:
@@ -233,8 +233,8 @@ class Registry(Generic[Key]):
 
     def _release(self, life: TaskLife) -> None:
         """The life has ended: its entries go, before anybody is told."""
-        for key in dict.fromkeys(self._held.pop(life, ())):
-            self._drop(key, life)
+        for strict in dict.fromkeys(strict for strict, _ in self._held.pop(life, ())):
+            self._drop(strict, life)
 
     def _drop(self, key: tuple[type, Key], life: TaskLife) -> None:
         entries = self._entries[key]
@@ -250,9 +250,10 @@ class Registry(Generic[Key]):
             listener(RegistryEvent(kind, key, _owner(life), value))
 
 
-def _strict(key: Key) -> tuple[type, Key]:
-    """Keys of different types are different keys: 1 is not 1.0, nor True."""
-    return type(key), key
+def _strict(key: Any) -> tuple[type, Any]:
+    """Keys of different types are different keys: 1 is not 1.0, nor True; also inside of tuples."""
+    kind = type(key)
+    return kind, tuple(map(_strict, key)) if kind is tuple else key
 
 
 def _owner(life: HostedLife) -> ChildInfo:

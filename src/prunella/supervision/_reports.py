@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -203,7 +205,7 @@ class Log:
         while self._waiting:
             level, event = self._waiting.popleft()
             text, args = _line(event)
-            logger.log(level, text, *args, extra={"prunella_event": event})
+            _log(level, text, *args, extra={"prunella_event": event})
 
     def close(self) -> None:
         """Writes what waits, and how much was left out."""
@@ -213,7 +215,16 @@ class Log:
     def _say_what_was_left_out(self) -> None:
         left_out, self._left_out = self._left_out, {}
         for child, number in left_out.items():
-            logger.error("child %s: left out %d more lines about it", child, number)
+            _log(logging.ERROR, "child %s: left out %d more lines about it", child, number)
+
+
+def _log(level: int, text: str, *args: object, **options: Any) -> None:
+    """Writes a line. A handler that fails must not fail the tree: that is told on standard error, as logging does."""
+    try:
+        logger.log(level, text, *args, **options)
+    except Exception:
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exc()
 
 
 def _line(event: Event) -> tuple[str, tuple[object, ...]]:

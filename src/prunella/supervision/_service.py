@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Callable
 from itertools import count
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Service", "Timer"]
+
+
+logger = logging.getLogger("prunella.supervision")
 
 
 class Timer:
@@ -91,7 +95,7 @@ class Service:
         while self._chores:
             chores, self._chores = self._chores, []
             for chore in chores:
-                chore()
+                _call(chore)
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -136,5 +140,13 @@ class Service:
         while heap and heap[0][0] <= trio.current_time():
             callback = heapq.heappop(heap)[2].callback
             if callback is not None:
-                callback()
+                _call(callback)
         self._set_deadline()
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """Calls back. A fault of whoever asked for it must not end the keeper of everybody's deadlines."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("a callback of the supervision tree failed: %r", callback)
