@@ -270,21 +270,21 @@ def compile_state(cls: type, namespace: Mapping[str, Any]) -> State:
 
 
 def _default(cls: type, owner: str, name: str) -> Any:
-    for base in cls.__mro__:
-        if name in base.__dict__:
-            default = base.__dict__[name]
-            if isinstance(default, _METHODS):
-                raise DefinitionError(
-                    f"{owner}: {name!r} is both a field and a method (in {base.__qualname__}); rename one of them"
-                )
-            if isinstance(default, _MUTABLE):
-                raise DefinitionError(
-                    f"{owner}: the default of {name!r} is a {type(default).__name__}, which can be changed in place; "
-                    f"{_INSTEAD}"
-                )
-            if isinstance(default, _FACTORIES):
-                raise DefinitionError(
-                    f"{owner}: the default of {name!r} must be a value, for new agents of a class are all equal"
-                )
-            return default
-    return NO_DEFAULT
+    found = [(base, base.__dict__[name]) for base in cls.__mro__ if name in base.__dict__]
+    for base, value in found:
+        if isinstance(value, _METHODS):
+            raise DefinitionError(
+                f"{owner}: {name!r} is both a field and a method (in {base.__qualname__}); rename one of them"
+            )
+    if not found:
+        return NO_DEFAULT
+    default = found[0][1]
+    if isinstance(default, _MUTABLE):
+        raise DefinitionError(
+            f"{owner}: the default of {name!r} is a {type(default).__name__}, which can be changed in place; {_INSTEAD}"
+        )
+    if isinstance(default, _FACTORIES):
+        raise DefinitionError(
+            f"{owner}: the default of {name!r} must be a value, for new agents of a class are all equal"
+        )
+    return default

@@ -146,6 +146,9 @@ class _Builder:
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
             raise DefinitionError(f"{title}: a handler is a method, its first parameter is self")
+        # A key like the name of a parameter that is not data, self for one, would be given twice: it is not taken.
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        self._taken = {parameter.name for parameter in parameters if parameter.kind in by_name}
         for number, parameter in enumerate(parameters[1:]):
             self._parameter(parameter, f"p{number}")
         self.record = Fields(title, self.fields, rest=self.rest, namespace=namespace)
@@ -212,7 +215,7 @@ class _Builder:
             convert = None if annotation is Any else converter(annotation, namespace=self.namespace)
         except DefinitionError as error:
             raise DefinitionError(f"{self.title}: {name!r}: {error}") from error
-        taken = self.fields
+        taken = self._taken
 
         def rest(data: Mapping[Any, Any], signal: Signal) -> dict[str, Any]:
             values = {}
