@@ -99,6 +99,15 @@ async def test_retries_and_circuits_are_told(autojump_clock: MockClock) -> None:
     assert "hunter2" not in str(events)
 
 
+async def test_a_circuit_that_opens_is_told_once_whoever_else_was_under_way(autojump_clock: MockClock) -> None:
+    events: list[Any] = []
+    async with open_dispatcher(telemetry=[events.append], breaker=CircuitBreaker(1, 10, 30)) as dispatcher:
+        ScriptedClient(100.0).put_into(dispatcher)
+        targets = [HTTPTarget(f"http://example.org/{n}", timeout=n + 1, retries=0) for n in range(3)]
+        await dispatcher.dispatch_all(SIGNAL, targets)
+    assert [str(event.state) for event in events if isinstance(event, CircuitChanged)] == ["open"]
+
+
 async def test_every_start_has_exactly_one_end_whatever_happens(autojump_clock: MockClock) -> None:
     events: list[Any] = []
 

@@ -10,12 +10,12 @@ import prunella.dispatch
 DECISIONS = (
     "_breaker",
     "_errors",
+    "_http_targets",
     "_lanes",
     "_retry",
     "_secrets",
     "_shown",
     "_signature",
-    "_http_targets",
     "_wall_clock",
 )
 

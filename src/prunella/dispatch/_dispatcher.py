@@ -117,7 +117,7 @@ class Dispatcher:
             raise InvalidArgument("dispatch_all", "max_concurrency", "a positive int", max_concurrency)
         return await _Batch(self, signal).run(tuple(targets), max_concurrency)
 
-    # Without any await up to here, the order of calls is that of tickets.
+    # Nothing is awaited before a ticket is taken: so the order of tickets is that of the calls.
 
     def _begin(self, signal: Signal, given: Any) -> Delivery:
         target = as_target(given)

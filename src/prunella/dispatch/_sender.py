@@ -130,7 +130,6 @@ class HTTPSender:
         admission: Admission,
     ) -> tuple[Outcome, Exception | None]:
         """One attempt, of which the breaker hears in any case."""
-        before = breaker.state
         try:
             if secret is not None:
                 timestamp = str(int(self._now().timestamp()))
@@ -144,6 +143,7 @@ class HTTPSender:
             if isinstance(error, Exception):
                 raise DispatchError(delivery.given, Reason.RAISED, attempts=delivery.attempts) from error
             raise
+        before = breaker.state
         if outcome.counts:
             breaker.failed(admission, trio.current_time())
         else:
