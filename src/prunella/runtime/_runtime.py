@@ -169,7 +169,7 @@ class Runtime:
         if key in self._servers:
             raise AlreadyStarted(spec.id, self.ref_to(self._servers[key]))  # type: ignore[arg-type]
         self._meta = meta
-        request = Request(Verb.START, spec, _nobody_waits)
+        request = Request(Verb.START, spec, None)
         try:
             self._dynamic.core.ask(request)
         finally:
@@ -212,7 +212,7 @@ class Runtime:
             server.end_for_good(server.reason or Shutdown())
             return
         host, info = slot
-        host.core.ask(Request(Verb.TERMINATE, info, _nobody_waits))
+        host.core.ask(Request(Verb.TERMINATE, info, None))
 
     def _slot_of(self, server: AgentServer) -> Any:
         last = server.last_life
@@ -820,10 +820,6 @@ def _copied_context() -> Any:
     import contextvars
 
     return contextvars.copy_context()
-
-
-def _nobody_waits() -> bool:
-    return False
 
 
 def _name_of(spec: AgentSpec[Any]) -> str:

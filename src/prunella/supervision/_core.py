@@ -95,12 +95,12 @@ class Request:
         verb: what is asked.
         subject: the spec of the child, or what names it.
         wake: wakes whoever waits for the answer, if somebody does; tells whether it has. Called when there is an
-            answer, and when a child that was to be started has begun to run.
+            answer, and when a child that was to be started has begun to run. None if nobody will ever wait.
     """
 
     __slots__ = ("answered", "error", "slot", "subject", "value", "verb", "wake", "withdrawn")
 
-    def __init__(self, verb: Verb, subject: Any, wake: Callable[[], bool]) -> None:
+    def __init__(self, verb: Verb, subject: Any, wake: Callable[[], bool] | None) -> None:
         self.verb = verb
         self.subject = subject
         self.wake = wake
@@ -110,15 +110,20 @@ class Request:
         self.value: ChildInfo | None = None
         self.error: BaseException | None = None
 
-    def answer(self, value: ChildInfo | None) -> None:
+    def answer(self, picture: Callable[[Slot], ChildInfo] | None = None) -> None:
+        """Answers, with a picture of the child if one is wanted."""
         self.answered = True
-        self.value = value
-        self.wake()
+        if self.wake is not None:
+            if picture is not None and self.slot is not None:
+                self.value = picture(self.slot)
+            self.wake()
 
     def refuse(self, error: BaseException) -> None:
+        """Answers with an error."""
         self.answered = True
         self.error = error
-        self.wake()
+        if self.wake is not None:
+            self.wake()
 
 
 class Core:

@@ -169,13 +169,13 @@ class DynamicCore(Core):
         slot.enter(ChildState.RUNNING, life.born)
         self.host.report_start(slot, life, restart=restart)
         for request in self._waiting.pop(slot, ()):
-            request.answer(self.host.info(slot))
+            request.answer(self.host.info)
 
     def _not_started(self, slot: Slot, life: Life) -> None:
         if life.ignored and life.cut is None:
             stopped(slot, self.host.now())
             for request in self._waiting.pop(slot, ()):
-                request.answer(self.host.info(slot))
+                request.answer(self.host.info)
             self._remove(slot)
             return
         failure = self._failure(slot, life)
@@ -191,7 +191,7 @@ class DynamicCore(Core):
             if request.verb is Verb.START:
                 request.refuse(start_failed(failure))
             else:
-                request.answer(None)
+                request.answer()
 
     def _exited(self, slot: Slot, life: Life) -> None:
         """A child has ended by itself."""
@@ -257,7 +257,7 @@ class DynamicCore(Core):
         self._slots.pop(slot, None)
         self.host.rest(slot)
         for request in self._waiting.pop(slot, ()):
-            request.answer(None)
+            request.answer()
 
     # Calls.
 

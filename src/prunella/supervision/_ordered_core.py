@@ -352,7 +352,7 @@ class OrderedCore(Core):
             self._forget(slot)
             self.host.rest(slot)
             raise start_failed(failure)
-        request.answer(self.host.info(slot))
+        request.answer(self.host.info)
 
     def _terminate_child(self, request: Request) -> Steps:
         slot = self._slots.get(_id_of(request.subject))
@@ -364,7 +364,7 @@ class OrderedCore(Core):
             self.host.rest(slot)
             if slot.spec.restart is Restart.TEMPORARY:
                 self._forget(slot)
-        request.answer(None)
+        request.answer()
 
     def _restart_child(self, request: Request) -> Steps:
         slot = self._idle(request.subject)
@@ -375,11 +375,11 @@ class OrderedCore(Core):
             failure = self._failed(slot)
             self.host.rest(slot)
             raise start_failed(failure)
-        request.answer(self.host.info(slot))
+        request.answer(self.host.info)
 
     def _delete_child(self, request: Request) -> None:
         self._forget(self._idle(request.subject))
-        request.answer(None)
+        request.answer()
 
     def _idle(self, subject: object) -> Slot:
         slot = self.find(subject)

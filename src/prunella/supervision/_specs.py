@@ -15,6 +15,8 @@ import trio
 from ._core import check_significance
 from ._dynamic_core import DynamicCore
 from ._errors import InvalidSpec
+from ._life import HostedLife, TaskLife
+from ._live import LiveSupervisor, SupervisorLife
 from ._ordered_core import OrderedCore
 from ._policies import (
     AutoShutdown,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from ..telemetry import Listener
     from ._core import Core, Host
     from ._handle import SupervisorHandle
-    from ._life import HostedLife
-    from ._live import LiveSupervisor
     from ._records import Slot
 
 __all__ = ["AsChild", "Child", "DynamicSupervisor", "Spec", "Supervisor", "as_spec"]
@@ -111,8 +111,6 @@ class Child:
         return self
 
     def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
-        from ._life import TaskLife
-
         return TaskLife(host, slot)
 
 
@@ -131,8 +129,6 @@ class Supervised:
     __slots__ = ()
 
     def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
-        from ._live import SupervisorLife
-
         return SupervisorLife(host, slot)
 
     @property

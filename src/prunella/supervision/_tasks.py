@@ -264,7 +264,7 @@ class TaskHandle(DynamicHandle):
     ) -> tuple[LiveSupervisor, _Job, HostedLife]:
         live = self._running()
         job = _Job(function, args, live.spec.task_shutdown)
-        request = Request(Verb.START, job, _nobody_waits)
+        request = Request(Verb.START, job, None)
         live.core.ask(request)
         if request.error is not None:
             raise request.error
@@ -346,8 +346,4 @@ class TaskResults(Generic[Item, Result]):
 
 def _cancel(live: LiveSupervisor, life: HostedLife) -> None:
     if not life.ended:
-        live.core.ask(Request(Verb.TERMINATE, live.info(life.slot), _nobody_waits))
-
-
-def _nobody_waits() -> bool:
-    return False
+        live.core.ask(Request(Verb.TERMINATE, live.info(life.slot), None))
