@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -74,14 +75,14 @@ def test_a_local_time_that_exists_twice_counts_once() -> None:
 def test_a_quarter_of_an_hour_stays_one_whatever_the_clocks_do(expression: str, day: str) -> None:
     begin = at(day)
     found = [begin, *ticks(expression, begin, 24)]
-    assert {later - earlier for earlier, later in zip(found, found[1:], strict=False)} == {timedelta(minutes=15)}
+    assert {later - earlier for earlier, later in pairwise(found)} == {timedelta(minutes=15)}
 
 
 @pytest.mark.parametrize("day", ["2026-03-29 00:00", "2026-10-25 00:00"])
 def test_every_hour_is_every_hour(day: str) -> None:
     begin = at(day)
     found = [begin, *ticks("0 * * * *", begin, 8)]
-    assert {later - earlier for earlier, later in zip(found, found[1:], strict=False)} == {timedelta(hours=1)}
+    assert {later - earlier for earlier, later in pairwise(found)} == {timedelta(hours=1)}
 
 
 def test_hours_apart_do_not_come_twice() -> None:
@@ -102,7 +103,7 @@ def test_clocks_that_are_set_by_half_an_hour() -> None:
     zone = "Australia/Lord_Howe"  # back from 02:00 to 01:30 on 5 April 2026
     begin = at("2026-04-05 00:00", zone)
     found = [begin, *ticks("*/10 * * * *", begin, 18, zone)]
-    assert {later - earlier for earlier, later in zip(found, found[1:], strict=False)} == {timedelta(minutes=10)}
+    assert {later - earlier for earlier, later in pairwise(found)} == {timedelta(minutes=10)}
     assert len(ticks("45 1 * * *", begin, 1, zone)) == 1
     once = ticks("45 1 * * *", begin, 2, zone)
     assert once[1] - once[0] == timedelta(hours=24, minutes=30)
