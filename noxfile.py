@@ -108,7 +108,7 @@ def bench(session: nox.Session) -> None:
     chosen = [argument for argument in session.posargs if argument in files]
     options = [argument for argument in session.posargs if argument not in files]
     for name in chosen or files:
-        peers = ["--triotp", python_with_triotp(session)] if name == "supervision" else []
+        peers = ["--triotp", python_with_triotp(session)] if name in ("supervision", "agents") else []
         session.run("python", str(files[name]), *peers, *options)
 
 
