@@ -80,6 +80,7 @@ class Support(
         return Fail(error["message"])
 
     @migrate(1)
+    @staticmethod
     def renamed(data: dict[str, Any]) -> dict[str, Any]:
         return data
 
