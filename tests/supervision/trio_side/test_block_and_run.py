@@ -551,6 +551,15 @@ async def test_a_handle_by_name_is_refused_while_there_is_no_life_and_works_agai
             supervisor.supervisor("plain")
 
 
+async def test_a_handle_by_name_of_a_supervisor_that_is_gone_still_answers_stop_and_wait_stopped(autojump_clock):
+    async with open_supervisor(Supervisor([Supervisor([], id="workers")])) as supervisor:
+        following = supervisor.supervisor("workers")
+        await supervisor.terminate_child("workers")
+        await supervisor.delete_child("workers")
+        await following.stop()
+        assert isinstance(await following.wait_stopped(), Shutdown)
+
+
 async def test_a_supervisor_stopped_through_its_own_handle_is_restarted_by_its_parent_if_permanent(autojump_clock):
     inner = Supervisor([Child(forever, id="w")], id="workers")
     async with open_supervisor(Supervisor([inner])) as supervisor:

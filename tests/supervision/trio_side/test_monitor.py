@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.supervision.trio_side.children import crash_when, finish_when, forever, some_steps, tidy, until
+from tests.supervision.trio_side.children import crash, crash_when, finish_when, forever, some_steps, tidy, until
 
 from prunella.supervision import (
     Child,
@@ -12,6 +12,7 @@ from prunella.supervision import (
     Crashed,
     DynamicSupervisor,
     Exit,
+    Ignore,
     InvalidSpec,
     Killed,
     Normal,
@@ -95,31 +96,32 @@ async def test_any_number_of_tasks_may_wait_for_it(autojump_clock):
     assert reasons == [Normal()] * 6
 
 
-async def test_of_a_life_that_is_over_it_tells_the_reason(autojump_clock):
-    event = trio.Event()
-    spec = Supervisor([Child(crash_when, event, id="c", restart="transient")], max_restarts=1)
-    async with open_supervisor(DynamicSupervisor()) as supervisor:
-        info = await supervisor.start_child(spec.children[0])
-        event.set()
-        await supervisor.terminate_child(info)
-        await some_steps()
-        async with monitor(info) as down:
-            reason = await down()
-            assert reason in (Crashed(ValueError("crash")), Shutdown())
-            assert await down() == reason
+async def test_of_a_supervisor_that_is_gone_it_tells_noproc(autojump_clock):
+    async with open_supervisor(Supervisor([Supervisor([], id="inner")])) as supervisor:
+        following = supervisor.supervisor("inner")
+        await supervisor.terminate_child("inner")
+        await supervisor.delete_child("inner")
+        async with monitor(following) as down:
+            assert await down() == Shutdown("noproc")
+            assert await down() == Shutdown("noproc")
 
 
-async def test_of_a_child_that_never_lived_it_tells_noproc(autojump_clock):
-    """A child of the list that a failed boot never reached cannot be seen; one after a decline can."""
-    from prunella.supervision import Ignore
-
+async def test_of_a_child_that_declined_it_tells_a_clean_reason(autojump_clock):
     async def declines():
         raise Ignore
 
     async with open_supervisor(Supervisor([Child(declines, id="d")])) as supervisor:
         async with monitor(supervisor.get_child("d")) as down:
-            reason = await down()
-            assert reason.clean
+            assert (await down()).clean
+
+
+async def test_of_a_life_that_crashed_long_ago_it_tells_that_reason(autojump_clock):
+    async with open_supervisor(DynamicSupervisor()) as supervisor:
+        info = await supervisor.start_child(Child(crash, id="c", restart="temporary"))
+        await trio.sleep(100)
+        assert supervisor.which_children() == ()
+        async with monitor(info) as down:
+            assert await down() == Crashed(ValueError("crash"))
 
 
 async def test_of_a_supervisor_it_tells_its_exit_reason(autojump_clock):
