@@ -534,6 +534,23 @@ async def test_it_may_after_it_has_started(autojump_clock):
         await until(lambda: len(supervisor.which_children()) == 2)
 
 
+async def test_a_child_without_task_status_may_after_its_first_checkpoint(autojump_clock):
+    """It has taken its first step then, and so has started."""
+    answers = []
+
+    async def asks(supervisor):
+        await trio.lowlevel.checkpoint()
+        answers.append(await outcome_of(partial(supervisor.start_child, Child(forever, id="new"))))
+        await trio.sleep_forever()
+
+    for make in (lambda: Supervisor([]), DynamicSupervisor):
+        for _ in range(30):
+            async with open_supervisor(make()) as supervisor:
+                await supervisor.start_child(Child(asks, supervisor, id="asking"))
+                await some_steps()
+    assert [type(answer).__name__ for answer in answers] == ["ChildInfo"] * 60
+
+
 async def test_a_child_that_starts_may_stop_its_supervisor(autojump_clock):
     async def stops(handle, *, task_status: trio.TaskStatus[None]) -> None:
         await handle.stop(Shutdown("no point"))
