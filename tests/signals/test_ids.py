@@ -64,7 +64,7 @@ def test_the_time_of_an_id_is_when_it_was_made() -> None:
     [
         "",
         "T-1",
-        str(uuid.uuid4()),
+        "f19a55cd-faa2-4ec4-bce9-7bb2cf791939",
         "01890a5dac96774bbcceb302099a8057",
         "01890a5d-ac96-774b-0cce-b302099a8057",
         "ffffffff-ffff-7fff-bfff-ffffffffffff",

@@ -136,7 +136,8 @@ async def bother(world: World, handle: Any, rounds: int) -> None:
             name = "none" if target is None else target if handle._live.core.dynamic else target.id
             match chance.randrange(5):
                 case 0:
-                    await handle.start_child(Child(world.child, f"extra/{n}/{chance.random()}", id=f"x{chance.randrange(4)}"))
+                    extra = f"extra/{n}/{chance.random()}"
+                    await handle.start_child(Child(world.child, extra, id=f"x{chance.randrange(4)}"))
                 case 1:
                     await handle.terminate_child(name)
                 case 2:
