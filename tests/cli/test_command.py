@@ -170,6 +170,14 @@ def test_a_second_interrupt_kills_what_is_left(command):
     assert process.stderr.read() == ""
 
 
+def test_an_interrupt_is_heard_although_the_shell_had_it_ignored(command, echo):
+    process = command.start("run", "echo.py", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    until(process, "ready")
+    process.send_signal(signal.SIGINT)
+    until(process, "stopped by SIGINT")
+    assert process.wait() == 0
+
+
 def test_a_child_that_never_waits_can_be_interrupted(command):
     command.write(
         "busy.py",

@@ -7,9 +7,10 @@ import logging
 import math
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) 
             rate = _RATE_AT_A_TERMINAL
         feed = Feed(input, target.mailboxes, rate or None, _complain)
     _set_up_log(options.verbose)
-    with _view(live=at_terminal and not options.verbose) as view:
+    with _view(live=at_terminal and not options.verbose) as view, _interrupts():
         summary = trio.run(Run(target, feed, view))
     status = NOT_WELL if summary.problems() else OK if feed is None else _status_of_input(feed)
     try:
@@ -179,6 +180,20 @@ def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) 
     except OSError as error:
         status = _status_without_output(error, status)
     return status
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Lets SIGINT be heard.
+
+    A shell that starts a job in the background lets it ignore SIGINT, and Trio leaves it at that. But whoever sends one
+    all the same means it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 def _status_of_input(feed: Feed) -> int:

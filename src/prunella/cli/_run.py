@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Protocol, final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..observer import Happening, Picture, Traffic, describe
 from ..supervision import (
@@ -65,10 +66,14 @@ class Run:
         self._work = trio.CancelScope()
         self._all_handled = False
         self._stopped_by: str | None = None
-        self._interrupt = False
+        self._signal: signal.Signals | None = None
         self._killed = False
         self._failure: str | None = None
 
+    # An interrupt is for the tree, or for a child that never waits. Raised in one of our own tasks it would be lost
+    # on the tree, which would go on waiting for whatever the interrupt was to kill.
+
+    @enable_ki_protection
     async def __call__(self) -> Summary:
         """Runs it.
 
@@ -93,12 +98,21 @@ class Run:
         # While children still start there is no block to leave; a start in progress is cut off.
         (self._start if self._handle is None else self._work).cancel(reason=f"stopped by {by}")
 
-    def _signalled(self, number: signal.Signals, again: bool) -> None:
-        if again:
-            self._killed = True
-        else:
-            self._interrupt = number is signal.SIGINT
-            self.stop(number.name)
+    def _signalled(self, number: signal.Signals, token: trio.lowlevel.TrioToken) -> bool:
+        """Called in the midst of whatever runs.
+
+        Returns:
+            Whether Trio is to raise KeyboardInterrupt, in the tree or in a child that runs.
+        """
+        if self._signal is not None:
+            # The tree has heard of the first interrupt, and kills what is left at the second.
+            self._killed = self._killed or number is self._signal is signal.SIGINT
+            return number is signal.SIGINT
+        self._signal = number
+        if number is signal.SIGINT and self._handle is None:
+            return True  # children still start, and there is no block to leave
+        token.run_sync_soon(self.stop, number.name)
+        return False
 
     def _ending(self) -> str:
         if self._failure is not None:
@@ -118,9 +132,8 @@ class Run:
                     with self._work:
                         await self._until_done()
                     self._look()  # while there is something to see
-                    if self._interrupt:
-                        # So the tree knows of it: a second one, while it stops, kills what is left.
-                        raise KeyboardInterrupt
+                    if self._signal is signal.SIGINT:
+                        raise KeyboardInterrupt  # so that the tree knows of it
         except (StartFailed, SupervisorFailed) as error:
             self._failure = str(error)
         except KeyboardInterrupt:
@@ -148,6 +161,7 @@ class Run:
             nursery.cancel_scope.cancel()
         self._all_handled = True
 
+    @enable_ki_protection
     async def _close_mailboxes(self) -> None:
         """Closes the mailbox of a child that has ended for good: nobody would ever empty it."""
         while True:
@@ -193,6 +207,7 @@ class Run:
 
     # The view.
 
+    @enable_ki_protection
     async def _draw(self) -> None:
         while self.output_error is None:
             began = trio.current_time()
@@ -243,25 +258,15 @@ class Run:
 
 
 @contextmanager
-def _os_signals(heard: Callable[[signal.Signals, bool], object]) -> Iterator[None]:
-    """Hears of SIGTERM and SIGINT instead of dying of them.
-
-    `heard` is told the first one. A SIGINT after it is passed on to Trio, which raises KeyboardInterrupt, in a child
-    that never waits if need be; `heard` is told that too. A SIGTERM after the first changes nothing.
-    """
+def _os_signals(hear: Callable[[signal.Signals, trio.lowlevel.TrioToken], bool]) -> Iterator[None]:
+    """Lets `hear` hear of SIGTERM and SIGINT, instead of anybody dying of them."""
     token = trio.lowlevel.current_trio_token()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            token.run_sync_soon(heard, signal.Signals(number), False)
-        elif number == signal.SIGINT:
-            heard(signal.SIGINT, True)
-            on = before[signal.SIGINT]
-            (on if callable(on) else signal.default_int_handler)(number, frame)
+        interrupt = before[signal.SIGINT]
+        if hear(signal.Signals(number), token) and callable(interrupt):
+            interrupt(number, frame)
 
     for number in before:
         signal.signal(number, handle)
