@@ -10,7 +10,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._core import Request, Verb
 from ._dynamic_core import DynamicCore
-from ._errors import InvalidSpec, SupervisionError, SupervisorStopped
+from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped
 from ._info import ChildCounts, ChildInfo, count
 from ._life import current_life
 from ._live import LiveSupervisor, SupervisorLife
@@ -216,7 +216,7 @@ class SupervisorHandle:
             SupervisorStopped: this supervisor has ended, or that one has no life at present.
         """
 
-        def resolve() -> LiveSupervisor:
+        def find() -> LiveSupervisor:
             slot = self._find(self._running(), id)
             if slot.spec.kind is not ChildKind.SUPERVISOR:
                 raise InvalidSpec("supervisor()", "id", "the id of a supervisor", id)
@@ -225,7 +225,13 @@ class SupervisorHandle:
                 raise SupervisorStopped(id)
             return life.live
 
-        live = resolve()
+        def resolve() -> LiveSupervisor:
+            try:
+                return find()
+            except ChildNotFound:
+                raise SupervisorStopped(id) from None
+
+        live = find()
         handle: SupervisorHandle = type(live.handle)(live, resolve)
         return handle
 
@@ -304,6 +310,9 @@ def _refuse_if_stale(what: str) -> None:
 def _refuse_from_a_start(live: LiveSupervisor, what: str) -> None:
     """A child that is being started must not wait for the supervisor that waits for it."""
     life: Any = current_life()
+    if life is not None and not life.started:
+        # One that cannot say so has started with its first step, which it is taking or has taken.
+        life.host.tree.service.do_chores()
     while life is not None and not (life.started or life.ended):
         if life.host is live:
             raise SupervisionError(
