@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import attrs
 import pytest
@@ -166,6 +166,20 @@ def test_signal_and_context_are_handed_in_by_annotation() -> None:
     assert where.agent_id == "me"
     assert where.signal is signal
     assert ticket == "a"
+
+
+def test_signal_and_context_may_stand_beside_none() -> None:
+    class Maybe(Agent, name="maybe"):
+        seen: Any = None
+
+        @on("x")
+        def heard(self, what: Signal | None = None, where: Annotated[Context | None, "here"] = None) -> Any:
+            return self.set(seen=(what, where))
+
+    signal = Signal("x")
+    what, where = Maybe().cmd(signal)[0].seen
+    assert what is signal
+    assert isinstance(where, Context)
 
 
 def test_parameters_called_signal_and_context_with_other_annotations_are_data() -> None:

@@ -140,7 +140,7 @@ class Definition:
 
     def handlers_of(self, type: str) -> tuple[Handler, ...]:
         """The handlers of a type in their order, whatever their predicates say."""
-        entry = self.found.get(type) or self.look_up(type)
+        entry = self.found[type] if type in self.found else self.look_up(type)
         if isinstance(entry, Handler):
             return (entry,)
         if isinstance(entry, Conditional):

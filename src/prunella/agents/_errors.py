@@ -154,7 +154,7 @@ class Rejected(AgentError):
         InvalidArgument: the reason is no text, or the details are no plain data.
     """
 
-    def __init__(self, reason: str, /, **details: Any) -> None:
+    def __init__(self, /, reason: str, **details: Any) -> None:
         if not isinstance(reason, str):
             raise InvalidArgument(type(self).__name__, "reason", "text", reason)
         super().__init__(reason)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from types import FunctionType
-from typing import Any, Final, get_args
+from types import FunctionType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import attrs
 
@@ -166,7 +166,7 @@ class _Builder:
             raise DefinitionError(
                 f"{self.title}: parameters are given by name; take '*{name}' away, or write '**{name}'"
             )
-        annotation = self._hints.get(name, Any)
+        annotation = _handed_in(self._hints.get(name, Any))
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             self.rest = annotation
             self._take_rest(name, annotation, place)
@@ -282,6 +282,15 @@ class _Builder:
         exec(source, self._names)  # all of it is names of parameters, which are identifiers
         call: Call = self._names["_call"]
         return call
+
+
+def _handed_in(annotation: Any) -> Any:
+    """`Signal` or `Context` where it stands beside `None`, for there always is one; else the annotation."""
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(plain) in (Union, UnionType):
+        others = [member for member in get_args(plain) if member is not type(None)]
+        plain = others[0] if len(others) == 1 else plain
+    return plain if plain is Signal or plain is Context else annotation
 
 
 def _parameter_hints(function: Any, namespace: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Fail(Directive):
     reason: str
     details: Map[str, Any]
 
-    def __init__(self, reason: str, /, **details: Any) -> None:
+    def __init__(self, /, reason: str, **details: Any) -> None:
         if not isinstance(reason, str):
             raise InvalidArgument("Fail", "reason", "text", reason)
         self.__attrs_init__(reason, checked_details("Fail", details) if details else EMPTY)
