@@ -1,0 +1,185 @@
+"""The plugin in sessions of its own: what it sets, what it leaves alone, what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+STRICT = """
+    import os
+
+    def test_strict():
+        assert os.environ["PRUNELLA_STRICT"] == {value!r}
+"""
+
+WITH_RUNTIME = """
+    import pytest, trio
+    from trio.testing import MockClock
+
+    {mark}
+    {kind} test_it(runtime):
+        assert isinstance(trio.lowlevel.current_clock(), MockClock)
+        assert runtime.count() == 0
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a test file in a session of its own and gives its output."""
+    monkeypatch.delenv("PRUNELLA_STRICT", raising=False)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def run(tests: str, *options: str, passes: bool = True, ini: str = "") -> str:
+        (tmp_path / "test_it.py").write_text(dedent(tests), encoding="utf-8")
+        (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (finished.returncode == 0) == passes, finished.stdout + finished.stderr
+        return finished.stdout
+
+    return run
+
+
+def test_pytest_finds_it_by_itself() -> None:
+    assert "prunella.testing.plugin" in [point.value for point in entry_points(group="pytest11")]
+
+
+def test_strict_mode_is_on_in_a_session(run) -> None:
+    run(STRICT.format(value="1"))
+
+
+@pytest.mark.parametrize("value", ["0", "", "yes"])
+def test_what_the_user_says_about_strict_mode_holds(run, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PRUNELLA_STRICT", value)
+    run(STRICT.format(value=value))
+
+
+def test_after_the_session_the_environment_is_as_before(run) -> None:
+    run(
+        """
+        import os, pytest
+
+        def test_inner(tmp_path):
+            os.environ.pop("PRUNELLA_STRICT")
+            assert pytest.main([str(tmp_path), "-q", "-p", "no:cacheprovider"]) == 5  # there are no tests
+            assert "PRUNELLA_STRICT" not in os.environ
+        """
+    )
+
+
+def test_what_the_user_had_set_is_still_set_after_the_session(run) -> None:
+    run(
+        """
+        import os, pytest
+
+        def test_inner(tmp_path):
+            os.environ["PRUNELLA_STRICT"] = "0"
+            assert pytest.main([str(tmp_path), "-q", "-p", "no:cacheprovider"]) == 5
+            assert os.environ["PRUNELLA_STRICT"] == "0"
+        """
+    )
+
+
+def test_where_nobody_uses_it_it_imports_next_to_nothing(run) -> None:
+    run(
+        """
+        import sys
+
+        def test_modules():
+            ours = sorted(name for name in sys.modules if name.startswith("prunella"))
+            assert ours == ["prunella", "prunella.testing", "prunella.testing.plugin"]
+            assert "trio" not in sys.modules
+        """,
+        "-p",
+        "no:trio",
+    )
+
+
+def test_the_kit_needs_no_pytest_before_its_fixtures_do() -> None:
+    code = (
+        "import sys; sys.modules['pytest'] = None; sys.modules['pytest_trio'] = None; import prunella.testing as kit; "
+        "[getattr(kit, name) for name in kit.__all__]"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("mark", "ini"),
+    [("@pytest.mark.trio", ""), ("", "trio_mode = true"), ("@pytest.mark.trio(run=trio.run)", "trio_mode = true")],
+)
+def test_the_fixtures_are_for_marked_tests_and_for_trio_mode(run, mark: str, ini: str) -> None:
+    assert "1 passed" in run(WITH_RUNTIME.format(mark=mark, kind="async def"), ini=ini)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("def", ()), ("async def", ()), ("async def", ("-p", "no:trio"))])
+def test_other_tests_are_told_what_is_missing(run, kind: str, options: tuple[str, ...]) -> None:
+    told = run(WITH_RUNTIME.format(mark="", kind=kind), *options, passes=False)
+    assert "install prunella[testing], and mark test_it with @pytest.mark.trio" in told
+
+
+def test_a_runner_that_the_user_has_chosen_runs_the_test(run) -> None:
+    told = run(
+        """
+        import pytest, trio
+        from trio.testing import MockClock
+
+        def run(*args, **options):
+            print("my own runner:", type(options["clock"]).__name__)
+            return trio.run(*args, **options)
+
+        @pytest.mark.trio(run=run)
+        async def test_it(runtime): ...
+        """,
+        "-s",
+    )
+    assert "my own runner: MockClock" in told
+
+
+def test_a_clock_of_the_users_own_takes_the_place_of_the_fixture(run) -> None:
+    run(
+        """
+        import pytest, trio
+        from trio.testing import MockClock
+
+        @pytest.fixture
+        def clock():
+            return MockClock(rate=1000.0)
+
+        @pytest.mark.trio
+        async def test_it(runtime):
+            assert trio.lowlevel.current_clock().rate == 1000.0
+        """
+    )
+
+
+def test_a_tree_that_gives_up_fails_the_test(run) -> None:
+    told = run(
+        """
+        import pytest, trio
+        from prunella import Agent, on
+        from prunella.runtime import AgentSpec
+        from prunella.testing import crash
+
+        class Fragile(Agent, name="fragile"):
+            @on("go")
+            def go(self): ...
+
+        @pytest.fixture
+        def runtime_options():
+            return {"tree": AgentSpec(Fragile, "f"), "max_restarts": 0}
+
+        @pytest.mark.trio
+        async def test_it(runtime):
+            await crash(runtime.ref("f"))
+            await trio.sleep_forever()
+        """,
+        passes=False,
+    )
+    assert "SupervisorFailed" in told
+    assert "1 failed" in told
