@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ._errors import InvalidSpec, StartFailed, SupervisorStopped
@@ -20,7 +21,7 @@ from ._records import ChildSpec, Ending, Failure, Life, Slot
 if TYPE_CHECKING:
     from ._info import ChildInfo
 
-__all__ = ["Core", "Host", "Request", "Steps", "Verb"]
+__all__ = ["Core", "Host", "Request", "Retry", "Steps", "Verb"]
 
 Steps: TypeAlias = Generator[None, None, None]
 """A decision that may have to wait: each `yield` means "until something has happened"."""
@@ -124,6 +125,15 @@ class Request:
         self.error = error
         if self.wake is not None:
             self.wake()
+
+
+class Retry:
+    """A note to oneself: try this restart again, unless it has been called off meanwhile."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
 
 
 class Core:
@@ -281,6 +291,19 @@ class Core:
             return 0.0
         slot.row += 1
         return backoff.delay(slot.row, self.host.chance())
+
+    def _try_later(self, slot: Slot, delay: float) -> None:
+        """Posts a note, behind whatever waits already: calls are served between two tries."""
+        note = slot.retry = Retry(slot)
+        if delay > 0:
+            self.host.later(delay, partial(self._post, note))
+        else:
+            self._inbox.append(note)
+
+    def _post(self, note: Retry) -> None:
+        if note.slot.retry is note:
+            self._inbox.append(note)
+            self._advance()
 
     def _end_row_after_a_long_life(self, slot: Slot, life: Life) -> None:
         backoff = slot.spec.backoff

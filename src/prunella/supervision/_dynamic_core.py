@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Protocol
 
-from ._core import Core, Host, Request, Steps, Verb, check_significance, start_failed, stopped
+from ._core import Core, Host, Request, Retry, Steps, Verb, check_significance, start_failed, stopped
 from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped, TooManyChildren
 from ._info import ChildInfo
 from ._policies import AutoShutdown, Budget, ChildState, RestartWindow, restarts_after
@@ -29,15 +28,6 @@ class DynamicSpec(Protocol):
     def max_restarts(self) -> int: ...
     @property
     def max_seconds(self) -> float: ...
-
-
-class _Retry:
-    """A note to oneself: try this restart again, unless it has been called off meanwhile."""
-
-    __slots__ = ("slot",)
-
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
 
 
 class DynamicCore(Core):
@@ -132,10 +122,10 @@ class DynamicCore(Core):
         while self._inbox:
             self._serve(self._inbox.popleft())
 
-    def _serve(self, item: Life | _Retry | Request) -> None:
+    def _serve(self, item: Life | Retry | Request) -> None:
         if isinstance(item, Life):
             self._changed(item)
-        elif isinstance(item, _Retry):
+        elif isinstance(item, Retry):
             if item.slot.retry is item and self._ending is None:
                 item.slot.retry = None
                 self._attempt(item.slot)
@@ -228,19 +218,6 @@ class DynamicCore(Core):
         if not on_child:
             self._ending = Ending(Shutdown(), gave_up=failure)
         self.host.report_giving_up(slot, failure, on_child=on_child)
-
-    def _try_later(self, slot: Slot, delay: float) -> None:
-        note = _Retry(slot)
-        slot.retry = note
-        if delay > 0:
-            self.host.later(delay, partial(self._post, note))
-        else:
-            self._inbox.append(note)
-
-    def _post(self, note: _Retry) -> None:
-        if note.slot.retry is note:
-            self._inbox.append(note)
-            self._advance()
 
     def _stop(self, slot: Slot) -> None:
         life = slot.present

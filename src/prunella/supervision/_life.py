@@ -20,10 +20,10 @@ from ._records import Life, Slot
 
 if TYPE_CHECKING:
     from ._live import LiveSupervisor
-    from ._opening import Tree
     from ._registry import Registry
     from ._service import Timer
     from ._specs import Child
+    from ._tree import Tree
 
 __all__ = ["GRACE", "HostedLife", "TaskLife", "acting_life", "cleanup_scope", "current_life"]
 

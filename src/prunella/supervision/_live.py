@@ -28,8 +28,8 @@ from ._reports import (
 
 if TYPE_CHECKING:
     from ._core import Core
-    from ._opening import Tree
     from ._service import Timer
+    from ._tree import Tree
 
 __all__ = ["LiveSupervisor", "SupervisorLife"]
 

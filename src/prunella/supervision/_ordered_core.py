@@ -7,13 +7,13 @@ OTP's own manual in its order: start, exits, strategies, intensity, failing rest
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Protocol
 
 from ._core import (
     Core,
     Host,
     Request,
+    Retry,
     Steps,
     Verb,
     check_significance,
@@ -52,15 +52,6 @@ class OrderedSpec(Protocol):
     def max_seconds(self) -> float: ...
     @property
     def auto_shutdown(self) -> AutoShutdown: ...
-
-
-class _Retry:
-    """A note to oneself: try this restart again, unless it has been called off meanwhile."""
-
-    __slots__ = ("slot",)
-
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
 
 
 class OrderedCore(Core):
@@ -147,10 +138,10 @@ class OrderedCore(Core):
         if self._ending is None:
             self.host.booted()
 
-    def _serve(self, item: Life | _Retry | Request) -> Steps:
+    def _serve(self, item: Life | Retry | Request) -> Steps:
         if isinstance(item, Life):
             yield from self._exited(item)
-        elif isinstance(item, _Retry):
+        elif isinstance(item, Retry):
             if item.slot.retry is item:
                 item.slot.retry = None
                 yield from self._attempt(item.slot)
@@ -297,20 +288,6 @@ class OrderedCore(Core):
             if self._ending is None:
                 slot.enter(ChildState.RESTARTING, self.host.now())
                 self._try_later(slot, self._delay(slot))
-
-    def _try_later(self, slot: Slot, delay: float) -> None:
-        """Posts a note, behind whatever waits already: calls are served between two tries."""
-        note = _Retry(slot)
-        slot.retry = note
-        if delay > 0:
-            self.host.later(delay, partial(self._post, note))
-        else:
-            self._inbox.append(note)
-
-    def _post(self, note: _Retry) -> None:
-        if note.slot.retry is note:
-            self._inbox.append(note)
-            self._advance()
 
     def _give_up(self, slot: Slot) -> None:
         assert slot.reason is not None
