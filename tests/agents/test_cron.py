@@ -97,6 +97,8 @@ def test_hours_that_run_on_do_not_pause() -> None:
         "25 02:00 CET",
         "25 03:00 CET",
     ]
+    assert local(ticks("0 1,2 * * *", at("2026-10-25 00:30"), 3))[2] == "25 02:00 CET"
+    assert local(ticks("0 2,3 * * *", at("2026-10-25 00:30"), 2))[1] == "25 02:00 CET"
 
 
 def test_clocks_that_are_set_by_half_an_hour() -> None:

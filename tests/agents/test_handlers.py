@@ -597,6 +597,14 @@ def test_a_base_is_what_has_subclasses_and_no_name() -> None:
     assert definition_of(Base).is_base
     assert not definition_of(Derived).is_base
 
+    class Named(Agent, name="named"):
+        pass
+
+    class Special(Named):
+        pass
+
+    assert not definition_of(Named).is_base
+
 
 def test_a_docstring_describes_the_agent_and_its_parameters() -> None:
     class Documented(Agent, tags=("x",), version=3):

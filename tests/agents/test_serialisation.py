@@ -75,6 +75,11 @@ class Knock(Directive):
     door: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Loose(Directive):
+    thing: Any
+
+
 class Bare(Directive):
     pass
 
@@ -285,6 +290,18 @@ def test_only_directives_are_written() -> None:
 
 def test_functions_of_the_standard_library_are_found() -> None:
     assert through(SpawnTask(os.path.join)) == SpawnTask(os.path.join)
+
+
+@pytest.mark.parametrize("value", [{"$tuple": [1]}, {"$": 1}, {"$dict": []}, [{"$float": "1"}], Map({"$a": 1})])
+def test_keys_that_look_like_ours_stay_keys(value: Any) -> None:
+    assert through(Reply(value)) == Reply(value)
+
+
+def test_fields_of_ones_own_directive_keep_their_values() -> None:
+    assert through(Ring(who=None, times=2)) == Ring(who=None, times=2)
+    assert directive_to_data(Ring())["bell"] == {"$typed": "back"}
+    with pytest.raises(NotSerialisable, match="Bell"):
+        directive_to_data(Loose(Bell.BACK))
 
 
 def test_a_signal_keeps_its_id_and_time() -> None:

@@ -189,6 +189,12 @@ def test_set_takes_no_value_that_would_have_to_be_converted_in_strict_mode(monke
             Typed().set(**wrong)
 
 
+def test_set_checks_only_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = Impure().set(count="many")
+    monkeypatch.setenv("PRUNELLA_STRICT", "1")
+    assert odd.set(items=1).count == "many"
+
+
 def test_an_invalid_result_stays_one_in_strict_mode() -> None:
     class Wrong(Agent, name="wrong"):
         @on("x")

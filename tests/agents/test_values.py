@@ -125,6 +125,21 @@ def test_agents_are_hashable_with_their_mappings() -> None:
     assert len({Shop(prices={"a": 1.0}), Shop(prices={"a": 1.0}), Shop()}) == 2
 
 
+def test_the_hash_depends_on_class_and_fields() -> None:
+    class Other(Agent, name="other"):
+        open: tuple[str, ...] = ()
+        last: str = ""
+
+    assert len({hash(agent) for agent in (Desk(), Desk(last="x"), Desk(open=("x",)), Other())}) == 4
+
+
+def test_a_default_is_converted_like_any_value() -> None:
+    class Scale(Agent, name="scale"):
+        weight: float = 1
+
+    assert type(Scale().weight) is float
+
+
 def test_agents_can_be_pickled_and_copied() -> None:
     shop = Shop(prices={"a": 1.0}, customer=Customer("Ann"))
     assert pickle.loads(pickle.dumps(shop)) == shop

@@ -44,7 +44,7 @@ class Conditional:
         """Those that take this signal, each once. What a predicate raises is raised."""
         taken: dict[Handler, None] = {}
         for handler, when in self.rules:
-            if handler not in taken and (when is None or when(signal)):
+            if when is None or when(signal):
                 taken[handler] = None
         return tuple(taken)
 

@@ -260,8 +260,6 @@ def compile_state(cls: type, namespace: Mapping[str, Any]) -> State:
     made = []
     for name, field in fields.items():
         default = record.defaults.get(name, NO_DEFAULT)
-        if default is not NO_DEFAULT and default is not field.default:
-            setattr(cls, name, default)
         convert = converter(field.annotation, namespace=namespace)
         made.append(
             StateField(name, field.annotation, default, field.description, convert, exact_type(field.annotation))
