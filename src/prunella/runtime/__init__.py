@@ -19,6 +19,7 @@ Open a runtime with a tree of agents, and talk to them by their refs::
 from ._errors import DirectiveFailed, Hibernated, Overflow, TooManyWaiters
 from ._events import (
     AgentEnded,
+    AgentEvent,
     AgentRestarted,
     AgentStarted,
     EffectException,
@@ -30,15 +31,17 @@ from ._events import (
     TurnEvent,
 )
 from ._family import FamilyError
+from ._opening import open_runtime
 from ._policy import emit, max_errors
 from ._ref import AgentRef, AgentStatus
-from ._runtime import EffectContext, Runtime, open_runtime
+from ._runtime import EffectContext, Runtime
 from ._schedules import ScheduleInfo
 from ._spec import AgentSpec
 from ._waiting import wait_all, wait_any
 
 __all__ = [
     "AgentEnded",
+    "AgentEvent",
     "AgentRef",
     "AgentRestarted",
     "AgentSpec",

@@ -56,7 +56,12 @@ class Effect:
     __slots__ = ("_settling", "_span", "ask", "directive", "server", "signal")
 
     def __init__(
-        self, server: AgentServer, directive: Directive, delivery: Delivery, settling: Settling | None
+        self,
+        server: AgentServer,
+        directive: Directive,
+        delivery: Delivery,
+        settling: Settling | None,
+        sent: Signal | None = None,
     ) -> None:
         self.server = server
         self.directive = directive
@@ -68,7 +73,7 @@ class Effect:
             self.ask.hold()
         if settling is not None:
             settling.begin()
-        self._span = server.runtime.effect_begins(server, directive, delivery.signal)
+        self._span = server.runtime.reports.effect_begins(server, directive, delivery.signal, sent)
 
     def done(self, error: BaseException | None = None, *, caught: bool = False) -> None:
         """It has ended.
@@ -79,7 +84,7 @@ class Effect:
         """
         server = self.server
         server.effects -= 1
-        server.runtime.effect_ended(server, self._span, error)
+        server.runtime.reports.effect_ended(server, self._span, error)
         if self._settling is not None:
             self._settling.end(self.directive, error)
         if error is not None and not caught and isinstance(error, Exception):
@@ -99,9 +104,14 @@ class Effect:
         self.send_back(catch, data)
         self.done(error, caught=True)
 
+    @property
+    def span_id(self) -> str | None:
+        """Its span, if anybody hears of it."""
+        return None if self._span is None else self._span.id
+
     def send_back(self, type: str, data: Any) -> None:
         """Sends the agent a signal about it, with whatever the turn belonged to."""
-        signal = self.server.runtime.caused(type, data, self.server, self.signal)
+        signal = self.server.runtime.signals.caused(type, data, self.server, self.signal, self.span_id)
         self.server.put(Delivery(signal, ask=self.ask))
 
 
@@ -194,14 +204,14 @@ def _in_order(
 
 def _emit(server: AgentServer, life: AgentLife, directive: Emit, delivery: Delivery, settling: Settling | None) -> None:
     runtime = server.runtime
-    signal = runtime.emitted(directive, server, delivery.signal)
+    signal = runtime.signals.emitted(directive, server, delivery.signal)
     to = directive.to
     if to is None:
         publish(server, life, signal, directive, delivery, settling)
         return
     address = runtime.agent_address(to, server.address.partition)
     if address is None:
-        effect = Effect(server, directive, delivery, settling)
+        effect = Effect(server, directive, delivery, settling, signal)
         try:
             key = hash(to) and to
         except TypeError:
@@ -210,7 +220,7 @@ def _emit(server: AgentServer, life: AgentLife, directive: Emit, delivery: Deliv
         return
     target = runtime.find(address)
     if target is None or not target.is_open:
-        effect = Effect(server, directive, delivery, settling)
+        effect = Effect(server, directive, delivery, settling, signal)
         effect.done(runtime.absent(address))
     elif target is server:
         server.put(Delivery(signal, ask=delivery.ask))
@@ -229,9 +239,9 @@ def _to_agent(
 ) -> None:
     sent = Delivery(signal, ask=delivery.ask)
     if (life.lanes is None or target not in life.lanes) and target.offer(sent):
-        server.runtime.effect_was_instant(server, directive, delivery.signal)
+        server.runtime.reports.effect_was_instant(server, directive, delivery.signal, signal)
         return
-    effect = Effect(server, directive, delivery, settling)
+    effect = Effect(server, directive, delivery, settling, signal)
     _in_order(life, target, effect, None, partial(target.accept, sent))
 
 
@@ -251,7 +261,7 @@ def publish(
         else:
             _to_agent(server, life, target, signal, directive, delivery, settling)
     for stream in streams:
-        effect = Effect(server, directive, delivery, settling)
+        effect = Effect(server, directive, delivery, settling, signal)
         _in_order(life, stream, effect, partial(stream.offer, signal), partial(stream.send, signal))
 
 
@@ -262,7 +272,7 @@ def _reply(
     server: AgentServer, life: AgentLife, directive: Reply, delivery: Delivery, settling: Settling | None
 ) -> None:
     if delivery.ask is None or not delivery.ask.end(directive.value, None):
-        server.runtime.report_dropped_reply(server, delivery.signal)
+        server.runtime.reports.dropped_reply(server, delivery.signal)
 
 
 def _fail(server: AgentServer, life: AgentLife, directive: Fail, delivery: Delivery, settling: Settling | None) -> None:
@@ -273,7 +283,8 @@ def _fail(server: AgentServer, life: AgentLife, directive: Fail, delivery: Deliv
 
 def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Delivery, settling: Settling | None) -> None:
     runtime = server.runtime
-    effect = Effect(server, directive, delivery, settling)
+    signal = runtime.signals.emitted(directive, server, delivery.signal)
+    effect = Effect(server, directive, delivery, settling, signal)
     timer: Any = None
 
     def ended(value: Any, error: BaseException | None) -> None:
@@ -301,8 +312,7 @@ def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Deliver
         def too_late() -> None:
             inner.end(None, late)
 
-        timer = runtime.service.call_at(runtime.now() + directive.timeout, too_late)
-    signal = runtime.emitted(directive, server, delivery.signal)
+        timer = runtime.service.call_at(runtime.clock.now() + directive.timeout, too_late)
     sent = Delivery(signal, ask=inner)
     if target is server:
         server.put(sent)
@@ -417,12 +427,14 @@ def _spawn_agent(
     server: AgentServer, life: AgentLife, directive: SpawnAgent, delivery: Delivery, settling: Settling | None
 ) -> None:
     effect = Effect(server, directive, delivery, settling)
-    try:
-        server.runtime.families.spawn(server, directive)
-    except Exception as error:
-        effect.failed(error, directive.catch)
-    else:
-        effect.done()
+
+    def ended(error: Exception | None) -> None:
+        if error is None:
+            effect.done()
+        else:
+            effect.failed(error, directive.catch)
+
+    server.runtime.families.spawn(server, directive, ended, cause=delivery.signal, span=effect.span_id)
 
 
 def _adopt_child(

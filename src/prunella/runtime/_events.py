@@ -10,6 +10,7 @@ from ..telemetry import Event
 
 __all__ = [
     "AgentEnded",
+    "AgentEvent",
     "AgentRestarted",
     "AgentStarted",
     "EffectException",
@@ -24,7 +25,16 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class AgentEvent(Event):
-    """Something that happened to an agent."""
+    """Something that happened to an agent. All kinds that a runtime reports derive from it.
+
+    Turns and effects are spans: the span of a turn is the parent of those of its effects. Where signals carry a W3C
+    trace context, the span of an effect is the parent of the turn of the signal that it sent.
+
+    Attributes:
+        trace_id: of the trace that the signal of the turn carries, if it does.
+    """
+
+    trace_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ..agents import Address, AgentError, AgentNotFound, SpawnAgent
 from ..conversion import Map
+from ..signals import Signal
 from ..supervision import ExitReason
+from ._spec import AgentSpec
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -21,14 +24,26 @@ class FamilyError(AgentError):
     """A child cannot be started or adopted: the tag or the agent is taken, or it is oneself."""
 
 
-@attrs.define
+@attrs.frozen
+class _Birth:
+    """What the directive that starts a child says beside its spec, and the turn that it comes of."""
+
+    meta: Map[str, Any]
+    cause: Signal | None = None
+    span: str | None = None
+
+
+_QUIET = _Birth(Map())
+
+
+@attrs.frozen
 class _Bond:
     """What a child knows of its parent."""
 
     parent: Address
     tag: str
-    meta: Map[str, Any]
     on_parent_death: str
+    birth: _Birth
 
 
 class Family:
@@ -51,50 +66,76 @@ class Families:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._expected: dict[Address, _Birth] = {}
 
     # Ties.
 
-    def spawn(self, parent: AgentServer, directive: SpawnAgent) -> None:
-        """Starts an agent as a child of another.
+    def spawn(
+        self,
+        parent: AgentServer,
+        directive: SpawnAgent,
+        ended: Callable[[Exception | None], object],
+        *,
+        cause: Signal,
+        span: str | None,
+    ) -> None:
+        """Begins to start an agent as a child of another.
+
+        Args:
+            parent: the other.
+            directive: what is to be started.
+            ended: called when it has started, or with the error: the tag or the id is in use, or it failed to start.
+            cause: the signal of the turn that asked for it.
+            span: the span of that effect, if anybody hears of it.
+        """
+        try:
+            self._check_tag(parent, directive.tag)
+            spec: AgentSpec[Any] = AgentSpec(
+                directive.agent,
+                directive.id or f"{parent.address.id}/{directive.tag}",
+                state=directive.state,
+                restart=directive.restart,
+                partition=directive.partition if directive.partition is not None else parent.address.partition,
+                parent=parent.address,
+                tag=directive.tag,
+                on_parent_death=directive.on_parent_death,
+            )
+        except Exception as error:
+            ended(error)
+            return
+        address = spec.address
+
+        def over(error: Exception | None) -> None:
+            self._expected.pop(address, None)
+            ended(error)
+
+        self._expected.setdefault(address, _Birth(directive.meta, cause, span))
+        self._runtime.begin_start(spec, over)
+
+    def born(self, child: AgentServer) -> None:
+        """Ties a new agent to the parent that its spec names.
 
         Raises:
+            AgentNotFound, AgentStopped: there is no such parent.
             FamilyError: the tag is in use.
-            AlreadyStarted: the id is in use.
-            StartFailed: it could not be started.
         """
-        from ._spec import AgentSpec
-
-        self._check_tag(parent, directive.tag)
-        partition = directive.partition if directive.partition is not None else parent.address.partition
-        spec = AgentSpec(
-            directive.agent,
-            directive.id or f"{parent.address.id}/{directive.tag}",
-            state=directive.state,
-            restart=directive.restart,
-            partition=partition,
-            parent=parent.address,
-            tag=directive.tag,
-            on_parent_death=directive.on_parent_death,
-        )
-        self._runtime.start_at_once(spec, meta=directive.meta)
-
-    def born(self, child: AgentServer, meta: Map[str, Any] | None) -> None:
-        """Ties a new agent to the parent that its spec names."""
         spec = child.spec
         if spec.parent is None or spec.tag is None:
             return
+        # One that is about to end is still a parent: what becomes of its children then is theirs to say.
         parent = self._runtime.find(spec.parent)
-        if parent is None or not parent.is_open:
+        if parent is None:
             raise self._runtime.absent(spec.parent)
         self._check_tag(parent, spec.tag)
-        self._tie(parent, child, _Bond(spec.parent, spec.tag, meta or Map(), spec.on_parent_death))
+        birth = self._expected.get(child.address, _QUIET)
+        self._tie(parent, child, _Bond(spec.parent, spec.tag, spec.on_parent_death, birth))
 
     def adopt(self, parent: AgentServer, address: Address, tag: str, meta: Map[str, Any]) -> None:
         """Ties a running agent that has no parent.
 
         Raises:
             AgentNotFound, AgentStopped: there is no such agent.
-            FamilyError: it is oneself, has a parent, or the tag is in use.
+            FamilyError: it is oneself or an ancestor, has a parent, or the tag is in use.
         """
         child = self._runtime.find(address)
         if child is None or not child.is_open:
@@ -103,10 +144,20 @@ class Families:
             raise parent.about(FamilyError("an agent cannot adopt itself"))
         if child.family is not None and child.family.bond is not None:
             raise child.about(FamilyError(f"agent {str(address)!r} has a parent already"))
+        if self._is_ancestor(child, parent):
+            raise child.about(FamilyError(f"agent {str(address)!r} is an ancestor of this one"))
         self._check_tag(parent, tag)
-        policy = child.spec.on_parent_death
-        self._tie(parent, child, _Bond(parent.address, tag, meta, policy))
-        self.started(child)
+        self._tie(parent, child, _Bond(parent.address, tag, child.spec.on_parent_death, _Birth(meta)))
+        if child.life is not None:  # else its next life says so
+            self.started(child)
+
+    def _is_ancestor(self, candidate: AgentServer, server: AgentServer) -> bool:
+        above: AgentServer | None = server
+        while above is not None and above.family is not None and above.family.bond is not None:
+            above = self._runtime.find(above.family.bond.parent)
+            if above is candidate:
+                return True
+        return False
 
     def _check_tag(self, parent: AgentServer, tag: str) -> None:
         if parent.family is not None and tag in parent.family.children:
@@ -116,7 +167,7 @@ class Families:
         child.family = child.family or Family()
         child.family.bond = bond
         parent.family = parent.family or Family()
-        parent.family.children = Map({**parent.family.children, bond.tag: child.address})
+        parent.family.children = parent.family.children.set(bond.tag, child.address)
 
     def child(self, parent: AgentServer, tag: str) -> AgentServer:
         """The child of that tag.
@@ -132,49 +183,66 @@ class Families:
 
     # Signals of the runtime.
 
+    def first_signal(self, server: AgentServer, data: dict[str, Any]) -> Signal:
+        """The first signal of a life; that of the first life goes on with the trace of the turn that asked for it."""
+        birth = self._birth_of(server)
+        return self._runtime.signals.new("prunella.started", data, birth.cause, birth.span)
+
+    def _birth_of(self, server: AgentServer) -> _Birth:
+        bond = None if server.family is None else server.family.bond
+        return _QUIET if bond is None or server.restarts else bond.birth
+
     def started(self, child: AgentServer) -> None:
         """A life of an agent has begun: its parent is told."""
         bond = None if child.family is None else child.family.bond
-        if bond is not None:
-            parent = self._runtime.find(bond.parent)
-            if parent is not None:
-                data = {
-                    "tag": bond.tag,
-                    "child": child.address.id,
-                    "meta": dict(bond.meta),
-                    "restarts": child.restarts,
-                }
-                parent.tell("prunella.child.started", data)
+        parent = None if bond is None else self._runtime.find(bond.parent)
+        if bond is None or parent is None:
+            return
+        birth = self._birth_of(child)
+        data = {
+            "tag": bond.tag,
+            "child": child.address.id,
+            "meta": dict(bond.birth.meta),
+            "restarts": child.restarts,
+        }
+        parent.tell("prunella.child.started", data, birth.cause, birth.span)
 
     def ended(self, server: AgentServer, reason: ExitReason) -> None:
         """An agent has ended for good: its parent is told, and its children do what they are to do then."""
-        from ._server import reason_data
-
-        family = server.family
+        family, server.family = server.family, None
         if family is None:
             return
-        server.family = None
-        bond = family.bond
-        if bond is not None:
-            parent = self._runtime.find(bond.parent)
-            if parent is not None and parent.family is not None:
-                kept = {tag: address for tag, address in parent.family.children.items() if tag != bond.tag}
-                parent.family.children = Map(kept)
-                data = {
-                    "tag": bond.tag,
-                    "child": server.address.id,
-                    "meta": dict(bond.meta),
-                    "reason": reason_data(reason),
-                }
-                parent.tell("prunella.child.exited", data)
+        if family.bond is not None:
+            self._tell_parent(server, family.bond, reason)
         for tag, address in family.children.items():
             child = self._runtime.find(address)
-            if child is None or child.family is None or child.family.bond is None:
-                continue
-            policy = child.family.bond.on_parent_death
-            child.family.bond = None
-            if policy == "stop":
-                self._runtime.begin_stop(child, ("parent", reason))
-            elif policy == "emit":
-                data = {"parent": server.address.id, "tag": tag, "reason": reason_data(reason)}
-                child.tell("prunella.orphaned", data)
+            if child is not None and child.family is not None and child.family.bond is not None:
+                self._orphan(child, child.family, tag, server, reason)
+
+    def _tell_parent(self, server: AgentServer, bond: _Bond, reason: ExitReason) -> None:
+        from ._server import reason_data
+
+        parent = self._runtime.find(bond.parent)
+        if parent is None or parent.family is None:
+            return
+        # The tag is free before anybody hears of it.
+        parent.family.children = parent.family.children.delete(bond.tag)
+        data = {
+            "tag": bond.tag,
+            "child": server.address.id,
+            "meta": dict(bond.birth.meta),
+            "reason": reason_data(reason),
+        }
+        parent.tell("prunella.child.exited", data)
+
+    def _orphan(self, child: AgentServer, family: Family, tag: str, parent: AgentServer, reason: ExitReason) -> None:
+        from ._server import reason_data
+
+        assert family.bond is not None
+        policy = family.bond.on_parent_death
+        family.bond = None
+        if policy == "stop":
+            self._runtime.begin_stop(child, ("parent", reason))
+        elif policy == "emit":
+            data = {"parent": parent.address.id, "tag": tag, "reason": reason_data(reason)}
+            child.tell("prunella.orphaned", data)

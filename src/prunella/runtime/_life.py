@@ -126,7 +126,7 @@ class AgentLife(HostedLife):
 
         server = self.server
         if server.definition.hears_lifecycle:
-            signal = server.runtime.signal("prunella.stopping", {"reason": reason_data(reason)})
+            signal = server.runtime.signals.new("prunella.stopping", {"reason": reason_data(reason)})
             server.handle(Delivery(signal))
 
     def _cancel_keyed(self, *, keep_work: bool = False) -> None:

@@ -254,7 +254,7 @@ class AgentRef(Generic[A]):
 
         Empty without ``debug=True`` in its spec or ``open_runtime(recorder=n)``.
         """
-        return self._runtime.recorded(self.address)
+        return self._runtime.recorder.events_of(str(self.address))
 
     async def wait_for(self, predicate: Callable[[A], object]) -> A:
         """Waits for a state. Sees every committed one, also those between two checkpoints; goes through restarts.
@@ -359,7 +359,7 @@ class AgentRef(Generic[A]):
                 data = {}
             if signal_or_type.startswith("prunella."):
                 raise InvalidArgument("call", "signal_or_type", "a type of your own", signal_or_type)
-            return self._runtime.signal(signal_or_type, data)
+            return self._runtime.signals.new(signal_or_type, data)
         if data is not None or more:
             raise InvalidArgument("call", "data", "left out, where a whole signal is given", data or more)
         if isinstance(signal_or_type, Signal):
@@ -367,5 +367,5 @@ class AgentRef(Generic[A]):
                 raise InvalidArgument("call", "signal", "of a type of your own", signal_or_type.type)
             return signal_or_type
         if isinstance(signal_or_type, SignalType):
-            return self._runtime.signal(type_of(type(signal_or_type)), to_data(signal_or_type))
+            return self._runtime.signals.new(type_of(type(signal_or_type)), to_data(signal_or_type))
         raise InvalidArgument("call", "signal_or_type", "a signal type (text) or a Signal", signal_or_type)

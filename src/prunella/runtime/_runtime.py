@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import contextvars
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
-from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 import trio
-from trio.lowlevel import enable_ki_protection
 
 from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Context, Directive
-from ..agents._strictness import strict_by_environment
-from ..agents._turns import visible
+from ..agents._turns import definition_of, visible
 from ..conversion import Map
-from ..dispatch import Dispatcher, open_dispatcher
-from ..dispatch._wall_clock import WallClock
+from ..dispatch import Dispatcher
 from ..errors import InvalidArgument
-from ..signals import Signal, Trace, new_id
+from ..signals import Signal, new_id
 from ..supervision import (
     AlreadyStarted,
-    Child,
-    Crashed,
-    DynamicSupervisor,
     ExitReason,
     InvalidSpec,
     Shutdown,
     StartFailed,
-    Supervisor,
     SupervisorStopped,
     TreeNode,
     tree,
 )
 from ..supervision._core import Request, Verb
-from ..supervision._opening import Block
-from ..telemetry import ErrorInfo, Event, Listener, Listeners
-from ._delivery import Answer
-from ._events import (
-    AgentEnded,
-    AgentRestarted,
-    AgentStarted,
-    EffectException,
-    EffectStart,
-    EffectStop,
-    ReplyDropped,
-    SignalDropped,
-    SignalPoisoned,
-    TurnEvent,
-)
+from ..telemetry import Event, Listeners
+from ._delivery import Answer, Delivery
 from ._family import Families
+from ._injection import Injections
+from ._recorder import Recorder
 from ._ref import AgentRef
+from ._reports import Reports
 from ._scheduler import Pace, Scheduler
 from ._schedules import Schedules
 from ._server import AgentServer
@@ -65,16 +43,20 @@ from ._subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from ..supervision import SupervisorHandle
-    from ..supervision._opening import Tree
+    from ..supervision._live import LiveSupervisor
     from ..supervision._service import Service
+    from ..supervision._tree import Tree
+    from ._clock import RuntimeClock
+    from ._signals import SignalMaker
 
-__all__ = ["EffectContext", "Runtime", "open_runtime"]
+__all__ = ["EffectContext", "Runtime"]
 
 A = TypeVar("A", bound=Agent)
-logger = logging.getLogger("prunella.runtime")
+
+STARTED_LATER = "prunella.agents"
+"""The id of the supervisor of the agents that are started later."""
 
 _MOST_TOMBSTONES = 10_000
-_MOST_EVENTS = 500
 _THREADS = 40
 
 
@@ -113,33 +95,33 @@ class Runtime:
         name: str,
         telemetry: Listeners,
         executors: Mapping[type[Directive], Callable[..., Awaitable[Signal | None]]],
-        strict: bool | None,
-        recorder: int,
+        strict: bool,
+        recorder: Recorder,
+        recorder_listens: bool,
     ) -> None:
         self.name = name
         self.telemetry = telemetry
         self.executors = dict(executors)
         self.strict = strict
+        self.recorder = recorder
+        self.reports = Reports(telemetry, recorder, listens=recorder_listens)
         self.scheduler = Scheduler()
         self.subscriptions = Subscriptions()
         self.schedules = Schedules(self)
         self.families = Families(self)
         self.thread_limiter = trio.CapacityLimiter(_THREADS)
+        self.clock: RuntimeClock
+        self.signals: SignalMaker
         self.dispatcher: Dispatcher
+        self.turn_context: contextvars.Context
+        self._tree: Tree
         self._servers: dict[tuple[str | None, str], AgentServer] = {}
         self._tombstones: OrderedDict[tuple[str | None, str], ExitReason] = OrderedDict()
         self._classes: dict[str, type[Agent]] = {}
-        self._wanted: dict[Any, tuple[tuple[str, str], ...]] = {}
+        self._injections = Injections()
         self._pace = Pace()
         self._room: dict[AgentServer, trio.Event] = {}
         self._end_waiters: dict[AgentServer, list[Answer]] = {}
-        self._recorder_size = recorder
-        self._recorder: deque[Event] | None = deque(maxlen=recorder) if recorder else None
-        self._recorded: OrderedDict[Address, deque[Event]] = OrderedDict()
-        self._tree: Tree
-        self._wall: WallClock
-        self._own_time = True
-        self.turn_context: Any = None
 
     # Agents.
 
@@ -163,23 +145,42 @@ class Runtime:
         await self.let_others_run()
         return self.start_at_once(spec)
 
-    def start_at_once(self, spec: AgentSpec[A], *, meta: Map[str, Any] | None = None) -> AgentRef[A]:
+    def start_at_once(self, spec: AgentSpec[A]) -> AgentRef[A]:
         """Starts an agent without waiting; an agent's start never waits."""
-        key = spec.partition, spec.id
-        if key in self._servers:
-            raise AlreadyStarted(spec.id, self.ref_to(self._servers[key]))  # type: ignore[arg-type]
-        self._meta = meta
+        errors: list[Exception | None] = []
+        self.begin_start(spec, errors.append)
+        error = errors[0]
+        if error is not None:
+            raise error
+        return self.ref_to(self._servers[spec.partition, spec.id])
+
+    def begin_start(self, spec: AgentSpec[Any], ended: Callable[[Exception | None], object]) -> None:
+        """Begins to start an agent.
+
+        Args:
+            spec: what it is.
+            ended: called when it has started, or with the error. That is at once, unless its supervisor is in the
+                middle of a decision: then it is as soon as that is made.
+        """
+        server = self._servers.get((spec.partition, spec.id))
+        if server is not None:
+            ended(AlreadyStarted(spec.id, self.ref_to(server)))  # type: ignore[arg-type]
+            return
         request = Request(Verb.START, spec, None)
+
+        def answered() -> bool:
+            ended(_error_of(request))
+            return True
+
         try:
-            self._dynamic.core.ask(request)
-        finally:
-            self._meta = None
-        if request.error is not None:
-            cause = request.error.__cause__
-            if isinstance(request.error, StartFailed) and isinstance(cause, AgentError | InvalidSpec):
-                raise cause
-            raise request.error
-        return self.ref_to(self._servers[key])
+            self._started_later.core.ask(request)
+        except SupervisorStopped as error:
+            ended(error)
+            return
+        if request.answered:
+            answered()
+        else:
+            request.wake = answered
 
     async def stop_agent(self, agent: AgentRef[Any] | Address | str, reason: Any = None) -> None:
         """Stops an agent for good; see `AgentRef.stop`.
@@ -204,21 +205,15 @@ class Runtime:
     def begin_stop(self, server: AgentServer, reason: Any = None) -> None:
         """Begins to stop an agent for good."""
         server.close()
-        life = server.life
-        slot = self._slot_of(server)
-        if life is not None and reason is not None:
-            life.stop_reason = Shutdown(reason)
-        if slot is None:
-            server.end_for_good(server.reason or Shutdown())
-            return
-        host, info = slot
-        host.core.ask(Request(Verb.TERMINATE, info, None))
-
-    def _slot_of(self, server: AgentServer) -> Any:
+        why = Shutdown(reason)
         last = server.last_life
-        if last is None:
-            return None
-        return last.host, last.host.info(last.slot)
+        if server.life is None:
+            # It is between two lives: nothing of it runs that could take its time.
+            server.end_for_good(why)
+        elif reason is not None:
+            server.life.stop_reason = why
+        if last is not None:
+            last.host.core.ask(Request(Verb.TERMINATE, last.host.info(last.slot), None))
 
     def whereis(self, id: str, agent: type[A] = Agent, *, partition: str | None = None) -> AgentRef[A] | None:  # type: ignore[assignment]
         """The ref of an agent that is there, or None.
@@ -278,6 +273,7 @@ class Runtime:
 
         Raises:
             InvalidPattern: the pattern is none.
+            InvalidArgument: `buffer` is no whole number of at least 0.
         """
         return self.subscriptions.open(pattern, buffer)
 
@@ -292,13 +288,14 @@ class Runtime:
 
     def recent_events(self) -> tuple[Event, ...]:
         """The last events of all agents, oldest first; needs ``open_runtime(recorder=n)``."""
-        return tuple(self._recorder or ())
+        return self.recorder.events()
 
     # For the parts of the runtime.
 
     def opens(self, tree: Tree) -> None:
         """Its supervision tree is being made."""
         self._tree = tree
+        self.reports.begins(lambda chore: tree.service.soon(chore))
 
     @property
     def _handle(self) -> SupervisorHandle:
@@ -306,12 +303,13 @@ class Runtime:
         return handle
 
     @property
-    def _dynamic(self) -> Any:
-        """The running side of the supervisor of the agents that were started later."""
-        life = self._tree.root.core.find("agents").present  # type: ignore[attr-defined]
+    def _started_later(self) -> LiveSupervisor:
+        """The running side of the supervisor of the agents that are started later."""
+        life = self._tree.root.core.find(STARTED_LATER).present  # type: ignore[attr-defined]
         if life is None or life.ended:
-            raise SupervisorStopped("agents")
-        return life.live
+            raise SupervisorStopped(STARTED_LATER)
+        live: LiveSupervisor = life.live
+        return live
 
     def find(self, address: Address) -> AgentServer | None:
         """The server of an address."""
@@ -348,21 +346,19 @@ class Runtime:
                 raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]
             server.spec = spec
             return server
-        name = _name_of(spec)
+        name = definition_of(spec.agent).name
         known = self._classes.setdefault(name, spec.agent)
         if known is not spec.agent:
             raise InvalidSpec(
                 f"AgentSpec {spec.id!r}", "agent", f"the class {known!r}, which has that name", spec.agent
             )
         server = AgentServer(self, spec, Address(spec.id, spec.partition))
-        self.families.born(server, self._meta)
+        self.families.born(server)
         self._servers[key] = server
         self._tombstones.pop(key, None)
         if spec.subscribe:
             self.subscriptions.add_agent(server)
         return server
-
-    _meta: Map[str, Any] | None = None
 
     def agent_began(self, server: AgentServer) -> None:
         """A life of an agent has begun."""
@@ -371,13 +367,7 @@ class Runtime:
             self.schedules.arm_declared(server, server.life)
         if server.family is not None:
             self.families.started(server)
-        if self._hears(server):
-            event: Event
-            if server.restarts:
-                event = AgentRestarted(time=self.now(), agent=str(server.address), restarts=server.restarts)
-            else:
-                event = AgentStarted(time=self.now(), agent=str(server.address))
-            self._emit(server, event)
+        self.reports.life_began(server)
 
     def forget_server(self, server: AgentServer) -> None:
         """An agent has ended for good."""
@@ -396,10 +386,7 @@ class Runtime:
         if room is not None:
             room.set()
         self.families.ended(server, server.ended)
-        if self._hears(server):
-            kind = type(server.ended).__name__.lower()
-            error = _error_info(server.ended)
-            self._emit(server, AgentEnded(time=self.now(), agent=str(server.address), reason=kind, error=error))
+        self.reports.ended(server, server.ended)
 
     async def wait_ended(self, address: Address) -> ExitReason:
         """Waits until an agent has ended for good."""
@@ -443,7 +430,7 @@ class Runtime:
         parent = None if family is None or family.bond is None else family.bond.parent
         children: Map[str, Address] = Map() if family is None else family.children
         return Context(
-            server.address.id, server.address.partition, self.wall_now(), None, parent, children, visible(signal)
+            server.address.id, server.address.partition, self.clock.wall_now(), None, parent, children, visible(signal)
         )
 
     def effect_context(self, server: AgentServer, signal: Signal) -> EffectContext:
@@ -453,76 +440,25 @@ class Runtime:
 
     def wanted_by(self, function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
         """The parameters of a function that ask for the runtime, or for the ref of its agent."""
-        try:
-            known = self._wanted.get(function)
-        except TypeError:
-            return _wanted(function)
-        if known is None:
-            if len(self._wanted) >= 1_024:
-                self._wanted.clear()
-            known = self._wanted[function] = _wanted(function)
-        return known
-
-    # Time and signals.
+        return self._injections.of(function)
 
     @property
     def service(self) -> Service:
         """The keeper of deadlines."""
         return self._tree.service
 
-    def now(self) -> float:
-        """Trio's time."""
-        return trio.current_time()
-
-    def wall_now(self) -> datetime:
-        """The runtime's wall clock."""
-        return self._wall.now(trio.current_time())
-
-    def signal(self, type: str, data: Any) -> Signal:
-        """A new signal, at the runtime's time."""
-        if self._own_time:
-            return Signal(type, data, time=self.wall_now())
-        return Signal(type, data)
-
-    def caused(self, type: str, data: Any, server: AgentServer, cause: Signal | None) -> Signal:
-        """A signal that a turn has caused: it carries on the trace of its cause, if that has one."""
-        signal = self.signal(type, data)
-        return signal if cause is None else self._traced(signal, cause)
-
-    def _traced(self, signal: Signal, cause: Signal) -> Signal:
-        if "traceparent" not in cause.extensions:
-            return signal
-        trace = Trace.of(cause)
-        return signal if trace is None else trace.child().on(signal, cause=cause)
-
-    def emitted(self, directive: Any, server: AgentServer, cause: Signal) -> Signal:
-        """The signal of an `Emit` or `Ask`."""
-        if directive.signal is not None:
-            return self._traced(directive.signal, cause)
-        subject = getattr(directive, "subject", None)
-        source = f"/agents/{server.address.id}"
-        if self._own_time:
-            signal = Signal(directive.type, directive.data, source=source, subject=subject, time=self.wall_now())
-        else:
-            signal = Signal(directive.type, directive.data, source=source, subject=subject)
-        return self._traced(signal, cause)
-
-    def scheduled(self, directive: Any, data: Any, server: AgentServer, cause: Signal | None) -> Signal:
-        """The signal of a schedule or a tick: each has an id of its own."""
-        return self.caused(directive.type, {} if data is None else data, server, cause)
+    # Signals to others.
 
     async def dispatch(self, signal: Signal, target: Any) -> None:
         """Sends a signal to a target that is no agent."""
         await self.dispatcher.dispatch(signal, target)
 
-    def publish(self, signal: Signal, source: Any) -> None:
+    def publish(self, signal: Signal) -> None:
         """Publishes a signal of the runtime's own."""
         streams, agents = self.subscriptions.matching(signal)
-        from ._delivery import Delivery
-
         for stream in streams:
             if not stream.offer(signal):
-                logger.warning("a subscriber of %s is full and misses one", signal.type)
+                self.reports.subscriber_full(signal)
         for server in agents:
             server.put(Delivery(signal))
 
@@ -550,302 +486,24 @@ class Runtime:
         if server in self._room and server.effects < server.spec.effects:
             self._room.pop(server).set()
 
-    # Reports.
+    # Its end.
 
-    def _hears(self, server: AgentServer) -> bool:
-        return bool(self.telemetry) or self._recorder is not None or server.spec.debug
+    def stop(self, reason: Shutdown) -> None:
+        """Begins to stop all of it in order, and leaves the block in which it was opened."""
+        self._tree.root.core.stop(reason)
 
-    def _emit(self, server: AgentServer, event: Event) -> None:
-        self.telemetry.emit(event)
-        if self._recorder is not None:
-            self._recorder.append(event)
-        if self._recorder is not None or server.spec.debug:
-            events = self._recorded.get(server.address)
-            if events is None:
-                events = self._recorded[server.address] = deque(maxlen=_MOST_EVENTS)
-                if len(self._recorded) > _MOST_TOMBSTONES:
-                    self._recorded.popitem(last=False)
-            events.append(event)
-
-    def recorded(self, address: Address) -> tuple[Event, ...]:
-        """The last events of an agent."""
-        return tuple(self._recorded.get(address, ()))
-
-    def turn_begins(self) -> float:
-        """When a turn begins, if anybody wants to know."""
-        return time.perf_counter() if self.telemetry else 0.0
-
-    def turn_ended(
-        self, server: AgentServer, signal: Signal, began: float, outcome: str, error: BaseException | None = None
-    ) -> None:
-        """A turn has ended."""
-        if self._hears(server):
-            duration = time.perf_counter() - began if began else 0.0
-            info = None if error is None else ErrorInfo(type(error).__name__, str(error)[:200])
-            trace = Trace.of(signal) if "traceparent" in signal.extensions else None
-            self._emit(
-                server,
-                TurnEvent(
-                    time=self.now(),
-                    agent=str(server.address),
-                    span_id=signal.id if trace is None else trace.span_id,
-                    parent_span_id=None if trace is None else trace.parent_span_id,
-                    signal_type=signal.type,
-                    signal_id=signal.id,
-                    outcome=outcome,
-                    duration=duration,
-                    mailbox=server.waiting,
-                    error=info,
-                ),
-            )
-
-    def effect_begins(self, server: AgentServer, directive: Directive, signal: Signal) -> Any:
-        """A directive begins."""
-        if not self._hears(server):
-            return None
-        name, span = type(directive).__name__, new_id()
-        self._emit(
-            server,
-            EffectStart(
-                time=self.now(),
-                agent=str(server.address),
-                span_id=span,
-                parent_span_id=signal.id,
-                directive=name,
-                signal_type=signal.type,
-            ),
-        )
-        return name, span, signal.id, time.perf_counter()
-
-    def effect_ended(self, server: AgentServer, span: Any, error: BaseException | None) -> None:
-        """It has ended."""
-        if span is None:
-            return
-        name, span_id, parent, began = span
-        common: dict[str, Any] = {
-            "time": self.now(),
-            "agent": str(server.address),
-            "span_id": span_id,
-            "parent_span_id": parent,
-            "directive": name,
-            "duration": time.perf_counter() - began,
-        }
-        if error is None:
-            self._emit(server, EffectStop(**common))
-        else:
-            info = ErrorInfo(type(error).__name__, str(error)[:200])
-            self._emit(server, EffectException(**common, error=info))
-
-    def effect_was_instant(self, server: AgentServer, directive: Directive, signal: Signal) -> None:
-        """A directive that did not have to wait for anything."""
-        if self._hears(server):
-            self.effect_ended(server, self.effect_begins(server, directive, signal), None)
-
-    def report_poison(self, server: AgentServer, signal: Signal, reason: Crashed) -> None:
-        """A signal has crashed its agent; its data is not shown."""
-        logger.error(
-            "agent %s crashed on signal %s (%s): %s", server.address, signal.type, signal.id, reason.error.summary
-        )
-        if self._hears(server):
-            self._emit(
-                server,
-                SignalPoisoned(
-                    time=self.now(),
-                    agent=str(server.address),
-                    signal_type=signal.type,
-                    signal_id=signal.id,
-                    error=_error_info(reason),
-                ),
-            )
-
-    def report_error(self, server: AgentServer, error: Exception, signal: Signal | None) -> None:
-        """A refusal or a failed directive that nobody catches."""
-        about = "" if signal is None else f" on signal {signal.type}"
-        logger.warning("agent %s%s: %s: %s", server.address, about, type(error).__name__, error)
-
-    def report_policy_failure(self, server: AgentServer) -> None:
-        """An error policy has failed; it is ignored."""
-        logger.exception("the error policy of agent %s failed", server.address)
-
-    def report_dropped(self, server: AgentServer, signal: Signal) -> None:
-        """A signal that will not be handled."""
-        if self._hears(server):
-            self._emit(
-                server,
-                SignalDropped(time=self.now(), agent=str(server.address), signal_type=signal.type, signal_id=signal.id),
-            )
-
-    def report_dropped_reply(self, server: AgentServer, signal: Signal) -> None:
-        """A reply that nobody waits for."""
-        if self._hears(server):
-            self._emit(server, ReplyDropped(time=self.now(), agent=str(server.address), signal_type=signal.type))
+    def close(self) -> None:
+        """Its supervision tree has ended: nobody will answer any more."""
+        for server in tuple(self._servers.values()):
+            server.end_for_good(server.reason or Shutdown())
+        self.subscriptions.close()
+        self.reports.close()
 
 
-class _OpenRuntime:
-    """What `open_runtime` gives."""
-
-    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_epoch", "_runtime", "_spec", "_telemetry")
-
-    def __init__(self, runtime: Runtime, spec: Supervisor, epoch: datetime | None, abandon_after: float | None) -> None:
-        self._runtime = runtime
-        self._spec = spec
-        self._epoch = epoch
-        self._abandon_after = abandon_after
-
-    @enable_ki_protection
-    async def __aenter__(self) -> Runtime:
-        runtime = self._runtime
-        opened = trio.current_time()
-        own_clock = type(trio.lowlevel.current_clock()).__module__.startswith("trio._core")
-        real = own_clock and not type(trio.lowlevel.current_clock()).__name__.startswith("Mock")
-        runtime._wall = WallClock(self._epoch, opened, follow=real)
-        runtime._own_time = not real or self._epoch is not None
-        runtime.turn_context = _copied_context()
-        self._dispatcher = open_dispatcher(epoch=self._epoch)
-        runtime.dispatcher = await self._dispatcher.__aenter__()
-        self._block = Block(self._spec, (), self._abandon_after, owner=runtime, listeners=runtime.telemetry)
-        try:
-            await self._block.__aenter__()
-        except BaseException as error:
-            await self._dispatcher.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return runtime
-
-    @enable_ki_protection
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        swallowed = False
-        try:
-            swallowed = bool(await self._block.__aexit__(kind, error, traceback))
-        finally:
-            for server in list(self._runtime._servers.values()):
-                server.end_for_good(server.reason or Shutdown())
-            await self._dispatcher.__aexit__(None, None, None)
-        return swallowed
-
-
-def open_runtime(
-    tree: Any = None,
-    *,
-    name: str = "default",
-    storage: Any = None,
-    telemetry: Iterable[Listener] = (),
-    executors: Mapping[type[Directive], Callable[..., Awaitable[Signal | None]]] = Map(),
-    strict: bool | None = None,
-    epoch: datetime | None = None,
-    max_restarts: int = 3,
-    max_seconds: float = 5.0,
-    agents: Iterable[type[Agent]] = (),
-    claim: str = "take",
-    handle_os_signals: bool = False,
-    abandon_after: float | None = None,
-    recorder: int = 0,
-) -> AbstractAsyncContextManager[Runtime]:
-    """Opens a runtime for the length of a block::
-
-        async with open_runtime(AgentSpec(Support, "support")) as runtime:
-            await runtime.ref("support", Support).cast("ticket.opened", ticket="T-1")
-
-    The block begins when every agent of the tree has started. When it is left, agents that were started later are
-    stopped first, then those of the tree, in reverse order. If the root gives up, the block is cancelled. What the
-    block raises is raised as it is.
-
-    Args:
-        tree: a supervisor, an agent's spec or any other child: what is to run from the beginning.
-        name: the first part of every address.
-        storage: where durable agents are kept.
-        telemetry: listeners of everything that the runtime and its supervisors report.
-        executors: for directives of your own: ``async (directive, EffectContext) -> Signal | None``.
-        strict: whether handlers are run twice to find impure ones; by default the environment says.
-        epoch: what time it is when the runtime is opened; by default the system's time.
-        max_restarts: restarts allowed at the root within `max_seconds`.
-        max_seconds: the window, in seconds.
-        agents: classes of agents that a storage may bring back.
-        claim: ``take`` or ``refuse``: what is done about another owner of durable agents.
-        handle_os_signals: whether SIGTERM stops the runtime in order.
-        abandon_after: seconds after which the process is ended if tasks do not end; see `open_supervisor`.
-        recorder: how many events are kept for `Runtime.recent_events`.
-
-    Returns:
-        An asynchronous context manager that gives the runtime.
-
-    Raises:
-        InvalidArgument, InvalidSpec: an argument is wrong.
-        StartFailed: an agent or child failed to start.
-        SupervisorFailed: the root gave up.
-    """
-    if not isinstance(name, str) or not name:
-        raise InvalidArgument("open_runtime()", "name", "a non-empty string", name)
-    if storage is not None:
-        raise InvalidArgument("open_runtime()", "storage", "None: storages come with durable agents", storage)
-    if not isinstance(recorder, int) or isinstance(recorder, bool) or recorder < 0:
-        raise InvalidArgument("open_runtime()", "recorder", "a whole number of at least 0", recorder)
-    for directive, executor in executors.items():
-        if not (isinstance(directive, type) and issubclass(directive, Directive)):
-            raise InvalidArgument("open_runtime()", "executors", "classes of directives", directive)
-        if not callable(executor):
-            raise InvalidArgument("open_runtime()", "executors", "async functions", executor)
-    runtime = Runtime(
-        name=name,
-        telemetry=Listeners(telemetry),
-        executors=executors,
-        strict=strict_by_environment() if strict is None else strict,
-        recorder=recorder,
-    )
-    system = Supervisor(
-        [
-            Child(runtime.scheduler.run, id="scheduler"),
-            *([Child(partial(_stop_on_sigterm, runtime), id="signals")] if handle_os_signals else []),
-        ],
-        id="prunella",
-        max_restarts=1_000,
-        max_seconds=1.0,
-    )
-    dynamic = DynamicSupervisor(id="agents", budget="per_child")
-    children = [system, *([] if tree is None else [tree]), dynamic]
-    spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
-    return _OpenRuntime(runtime, spec, epoch, abandon_after)
-
-
-async def _stop_on_sigterm(runtime: Runtime) -> None:
-    import signal
-
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            runtime._tree.root.core.stop(Shutdown("SIGTERM"))
-
-
-def _copied_context() -> Any:
-    import contextvars
-
-    return contextvars.copy_context()
-
-
-def _name_of(spec: AgentSpec[Any]) -> str:
-    from ..agents._turns import definition_of
-
-    return definition_of(spec.agent).name
-
-
-def _error_info(reason: ExitReason) -> ErrorInfo | None:
-    return ErrorInfo(reason.type.__name__, reason.message) if isinstance(reason, Crashed) else None
-
-
-def _wanted(function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
-    try:
-        parameters = inspect.signature(function, eval_str=True).parameters
-    except Exception:
-        try:
-            parameters = inspect.signature(function).parameters
-        except (TypeError, ValueError):
-            return ()
-    wanted = []
-    for name, parameter in parameters.items():
-        annotation = parameter.annotation
-        origin = getattr(annotation, "__origin__", annotation)
-        if origin is Runtime or annotation == "Runtime":
-            wanted.append((name, "Runtime"))
-        elif origin is AgentRef or (isinstance(annotation, str) and annotation.startswith("AgentRef")):
-            wanted.append((name, "AgentRef"))
-    return tuple(wanted)
+def _error_of(request: Request) -> Exception | None:
+    """Why a start failed, if it did: what the agent or its spec has to say, else that it failed."""
+    error = request.error
+    if isinstance(error, StartFailed) and isinstance(error.__cause__, AgentError | InvalidSpec | AlreadyStarted):
+        return error.__cause__
+    assert error is None or isinstance(error, Exception)
+    return error

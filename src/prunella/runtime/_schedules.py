@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..agents import Cron, Schedule
+from ..agents import AgentCrashed, AgentStopped, Cron, Schedule
 from ..signals import Signal
+from ..supervision import Crashed, ExitReason
 from ._delivery import Delivery, OpenAsk
 
 if TYPE_CHECKING:
@@ -40,18 +41,18 @@ class ScheduleInfo:
 class Armed:
     """A schedule or cron job of one life of an agent."""
 
-    __slots__ = ("_ask", "_cause", "_life", "_schedules", "_server", "_timer", "directive", "due", "key")
+    __slots__ = ("_ask", "_cause", "_life", "_runtime", "_server", "_timer", "directive", "due", "key")
 
     def __init__(
         self,
-        schedules: Schedules,
+        runtime: Runtime,
         server: AgentServer,
         life: AgentLife,
         directive: Schedule | Cron,
         cause: Signal | None,
         ask: OpenAsk | None,
     ) -> None:
-        self._schedules = schedules
+        self._runtime = runtime
         self._server = server
         self._life = life
         self._cause = cause
@@ -60,26 +61,48 @@ class Armed:
         self.directive = directive
         # Without a key it cannot be cancelled, but it still ends with its life.
         self.key: Any = directive.key if directive.key is not None else self
-        self.due = schedules.runtime.wall_now()
+        self.due = runtime.clock.wall_now()
         if ask is not None:
             ask.hold()
 
     def arm(self) -> None:
         """Arms it for its next time."""
-        runtime = self._schedules.runtime
         if isinstance(self.directive, Schedule):
             delay = self.directive.delay
-            self.due = runtime.wall_now() + timedelta(seconds=delay)
+            try:
+                self.due += timedelta(seconds=delay)
+            except OverflowError:
+                self.due = _NEVER
+            self._timer = self._runtime.service.call_at(self._runtime.clock.now() + delay, self._fire)
         else:
-            self.due = self.directive.next_after(self.due)
-            delay = max(0.0, (self.due - runtime.wall_now()).total_seconds())
-        self._timer = runtime.service.call_at(runtime.now() + delay, self._fire)
+            try:
+                self.due = self.directive.next_after(self.due)
+            except OverflowError:  # the calendar has an end
+                self._forget()
+            else:
+                self._sleep()
 
-    def cancel(self, reason: Any = None) -> None:
-        """Calls it off."""
+    def _sleep(self) -> None:
+        """Sets the timer of a cron job, which is meant by the wall clock."""
+        clock = self._runtime.clock
+        delay = max(0.0, (self.due - clock.wall_now()).total_seconds())
+        if clock.follows:
+            delay = min(delay, _SECONDS_BETWEEN_LOOKS)  # the wall clock may be set meanwhile
+        self._timer = self._runtime.service.call_at(clock.now() + delay, self._fire)
+
+    def cancel(self, reason: ExitReason | None = None) -> None:
+        """Calls it off.
+
+        Args:
+            reason: how its life ends, if that is why.
+        """
         if self._timer is not None:
-            self._schedules.runtime.service.cancel(self._timer)
+            self._runtime.service.cancel(self._timer)
             self._timer = None
+        if self._ask is not None and reason is not None:
+            # Whoever waits for what it would have brought hears why it does not come.
+            error = AgentCrashed(reason) if isinstance(reason, Crashed) else AgentStopped(reason)
+            self._ask.error = self._server.about(error)
         self._let_go()
 
     def info(self) -> ScheduleInfo:
@@ -90,41 +113,35 @@ class Armed:
 
     def _fire(self) -> None:
         self._timer = None
-        keyed = self._life.keyed
         if isinstance(self.directive, Schedule):
-            if keyed is not None and keyed.get(self.key) is self:
-                del keyed[self.key]
-            self._send({})
+            self._forget()
+            self._send(None)
             self._let_go()
         else:
             self._fire_cron(self.directive)
 
+    def _forget(self) -> None:
+        keyed = self._life.keyed
+        if keyed is not None and keyed.get(self.key) is self:
+            del keyed[self.key]
+
     def _fire_cron(self, cron: Cron) -> None:
         """One tick, or what the misfire policy makes of several that are due at once."""
-        now = self._schedules.runtime.wall_now()
-        due = [self.due]
-        while len(due) < _MOST_MISFIRES + 1:
-            following = cron.next_after(due[-1])
-            if following > now:
-                break
-            due.append(following)
-        if cron.misfire == "all":
-            ticks = due[-_MOST_MISFIRES:]
-        elif cron.misfire == "skip":
-            ticks = due[-1:] if len(due) == 1 else []
-        else:
-            ticks = due[-1:]
-        for tick in ticks:
-            self._send({"scheduled_for": tick.isoformat()})
-        self.due = max(due[-1], now) if len(due) > _MOST_MISFIRES else due[-1]
+        now = self._runtime.clock.wall_now()
+        if now < self.due - _ROUNDING:  # the wall clock was set back, or it was only a look
+            self._sleep()
+            return
+        due = _last_ticks(cron, self.due, now)
+        for tick in _sent(cron.misfire, due, now):
+            if self._server.waiting < self._server.spec.mailbox:
+                self._send(tick)
+            # Else nobody has had time for the ticks before: this one is missed, the next will tell.
+        self.due = max(due[-1], now)
         self.arm()
 
-    def _send(self, extra: dict[str, Any]) -> None:
+    def _send(self, due: datetime | None) -> None:
         directive = self.directive
-        data = directive.data
-        if extra:
-            data = {**data, **extra} if isinstance(data, dict) or hasattr(data, "items") else extra
-        signal = self._schedules.runtime.scheduled(directive, data, self._server, self._cause)
+        signal = self._runtime.signals.scheduled(directive, self._server, self._cause, due)
         key = directive.key if isinstance(directive, Schedule) else None
         self._server.put(Delivery(signal, ask=self._ask, key=key))
 
@@ -135,6 +152,37 @@ class Armed:
 
 
 _MOST_MISFIRES = 100
+_SECONDS_BETWEEN_LOOKS = 60.0
+_ROUNDING = timedelta(milliseconds=1)
+_ON_TIME = timedelta(seconds=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _sent(misfire: str, due: list[datetime], now: datetime) -> list[datetime]:
+    """Which of the ticks that are due are sent. All but the last were missed; so was that, if it is late as well."""
+    if misfire == "all" or len(due) == 1:
+        return due
+    if misfire == "skip":
+        return [tick for tick in due[-1:] if now - tick < _ON_TIME]
+    return due[-1:]
+
+
+def _last_ticks(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
+    """The last hundred of the ticks that are due, from `first` on.
+
+    There may be thousands when the clock jumps; so the search begins near the end, and goes back in growing steps.
+    """
+    back = timedelta(minutes=1)
+    while True:
+        from_the_first = now - first <= back
+        found = [first] if from_the_first else []
+        since = first if from_the_first else now - back
+        while (tick := cron.next_after(since)) <= now:
+            found.append(tick)
+            since = tick
+        if from_the_first or len(found) >= _MOST_MISFIRES:
+            return found[-_MOST_MISFIRES:]
+        back *= 4
 
 
 class Schedules:
@@ -152,11 +200,11 @@ class Schedules:
         ask: OpenAsk | None,
     ) -> None:
         """Arms a signal that comes once."""
-        self._keep(Armed(self, server, life, directive, cause, ask), life)
+        self._keep(Armed(self.runtime, server, life, directive, cause, ask), life)
 
     def arm_cron(self, server: AgentServer, life: AgentLife, directive: Cron) -> None:
         """Arms a signal that comes again and again; it begins a chain of its own."""
-        self._keep(Armed(self, server, life, directive, None, None), life)
+        self._keep(Armed(self.runtime, server, life, directive, None, None), life)
 
     def arm_declared(self, server: AgentServer, life: AgentLife) -> None:
         """Arms what the class declares."""

@@ -124,7 +124,7 @@ class AgentServer:
         self.life = self.last_life = life
         if self.definition.hears_lifecycle:
             data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": False}
-            self._put_first(self.runtime.signal("prunella.started", data))
+            self._put_first(self.runtime.families.first_signal(self, data))
         if self._control or self._inner or self._receive is not None:
             self._wake()
         if self._waiters is not None:
@@ -152,7 +152,7 @@ class AgentServer:
         error = self.stopped_error()
         for delivery in self._take_all():
             if delivery.answer is None and delivery.ask is None:
-                self.runtime.report_dropped(self, delivery.signal)
+                self.runtime.reports.dropped(self, delivery.signal)
             delivery.drop(error)
         if self._receive is not None:
             self._receive.close()
@@ -248,12 +248,12 @@ class AgentServer:
         self._inner.append(delivery)
         self._wake()
 
-    def tell(self, type: str, data: dict[str, Any]) -> None:
+    def tell(self, type: str, data: dict[str, Any], cause: Signal | None = None, span: str | None = None) -> None:
         """Sends it a signal of the runtime, if it has a handler for such."""
         if self.ended is None and self.definition.hears_lifecycle:
             if self._control is None:
                 self._control = deque()
-            self._control.append(Delivery(self.runtime.signal(type, data)))
+            self._control.append(Delivery(self.runtime.signals.new(type, data, cause, span)))
             self._wake()
 
     def _put_first(self, signal: Signal) -> None:
@@ -337,7 +337,9 @@ class AgentServer:
         signal = delivery.signal
         context: Context | None = None
         runtime = self.runtime
-        began = runtime.turn_begins()
+        reports = runtime.reports
+        before = self.agent
+        span = reports.turn_begins(self)
 
         def make_context() -> Context:
             nonlocal context
@@ -349,22 +351,26 @@ class AgentServer:
             if directives:
                 self._check(directives)
         except REFUSALS as error:
+            if span is not None:
+                reports.record_turn(self, signal, context, before, before, error=error)
             self._refused(delivery, error)
-            runtime.turn_ended(self, signal, began, str(type(error).__name__))
+            reports.turn_ended(self, signal, span, type(error).__name__, error)
             return
         except (KeyboardInterrupt, SystemExit):
             raise  # The turn is undone; the interrupt goes to the root.
         except BaseException as error:
-            runtime.turn_ended(self, signal, began, "crashed", error)
+            reports.turn_ended(self, signal, span, "crashed", error)
             self._crashed(delivery, error)
             return
+        if span is not None:
+            reports.record_turn(self, signal, context, before, agent, directives)
         self._commit(agent)
         if directives:
             self._hand_over(directives, delivery)
         answer = delivery.answer
         if answer is not None and not delivery.settle:
             answer.give(agent)
-        runtime.turn_ended(self, signal, began, "committed")
+        reports.turn_ended(self, signal, span, "committed")
 
     def _check(self, directives: tuple[Directive, ...]) -> None:
         for directive in directives:
@@ -404,7 +410,7 @@ class AgentServer:
         reason = Crashed(captured(error, skip=_OUR_CODE))
         life = self.life
         assert life is not None
-        self.runtime.report_poison(self, delivery.signal, reason)
+        self.runtime.reports.poison(self, delivery.signal, reason)
         life.crash(reason)
         self._told(delivery, self.about(AgentCrashed(reason)))
 
@@ -420,12 +426,12 @@ class AgentServer:
         policy = self.spec.error_policy
         life = self.life
         if policy == "log":
-            self.runtime.report_error(self, error, signal)
+            self.runtime.reports.error(self, error, signal)
         elif policy == "stop":
             if life is not None:
                 life.end_by_itself(Shutdown(error))
         elif isinstance(policy, MaxErrors):
-            self.runtime.report_error(self, error, signal)
+            self.runtime.reports.error(self, error, signal)
             if life is not None and self.errors >= policy.number:
                 life.end_by_itself(Shutdown(error))
         elif isinstance(policy, EmitErrors):
@@ -434,7 +440,7 @@ class AgentServer:
                 "error": {"type": type(error).__name__, "message": str(error)},
                 "signal_type": None if signal is None else signal.type,
             }
-            self.runtime.publish(self.runtime.signal(policy.signal_type, data), None)
+            self.runtime.publish(self.runtime.signals.new(policy.signal_type, data))
         elif callable(policy):
             self._ask_policy(policy, error, signal)
 
@@ -445,12 +451,12 @@ class AgentServer:
             result = self.runtime.turn_context.run(policy, self.agent, error)
             agent, directives = normalised(self.agent, result, title="the error policy")
             self._check(directives)
-        except Exception:
-            self.runtime.report_policy_failure(self)
+        except Exception as failure:
+            self.runtime.reports.policy_failure(self, failure)
             return
         self._commit(agent)
         if directives and self.life is not None:
-            self._hand_over(directives, Delivery(signal or self.runtime.signal("prunella.policy", {})))
+            self._hand_over(directives, Delivery(signal or self.runtime.signals.new("prunella.policy", {})))
 
     # Waiting for states.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..errors import InvalidArgument
 from ..signals import Route, Router, Signal
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Stream:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # It has left: that is no failure.
             await self._send.send(signal)
 
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._send.close()
+
 
 class Subscriptions:
     """The subscriptions of a runtime, on the one router."""
@@ -57,6 +62,12 @@ class Subscriptions:
         streams = [target for target in targets if isinstance(target, Stream)]
         return streams, [target for target in targets if not isinstance(target, Stream)]
 
+    def close(self) -> None:
+        """The runtime has ended: what is read after what has come is the end of the stream."""
+        for route in self._router.routes:
+            if isinstance(route.target, Stream):
+                route.target.close()
+
     def add_agent(self, server: AgentServer) -> None:
         """Subscribes an agent to the patterns of its spec."""
         self._router = self._router.add(*(Route(pattern, server) for pattern in server.spec.subscribe))
@@ -65,11 +76,25 @@ class Subscriptions:
         """Ends that."""
         self._router = self._router.remove(*(Route(pattern, server) for pattern in server.spec.subscribe))
 
-    @asynccontextmanager
-    async def open(self, pattern: str, buffer: int) -> AsyncIterator[trio.MemoryReceiveChannel[Signal]]:
-        """A stream of the signals whose type matches, for as long as the block lasts."""
+    def open(self, pattern: str, buffer: int) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Signal]]:
+        """A stream of the signals whose type matches, for as long as the block lasts.
+
+        Raises:
+            InvalidPattern: the pattern is none.
+            InvalidArgument: `buffer` is no whole number of at least 0.
+        """
+        if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 0:
+            raise InvalidArgument("subscribe()", "buffer", "a whole number of at least 0", buffer)
         send, receive = trio.open_memory_channel[Signal](buffer)
-        route = Route(pattern, Stream(send))
+        return self._opened(Route(pattern, Stream(send)), send, receive)
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        route: Route[Any],
+        send: trio.MemorySendChannel[Signal],
+        receive: trio.MemoryReceiveChannel[Signal],
+    ) -> AsyncIterator[trio.MemoryReceiveChannel[Signal]]:
         self._router = self._router.add(route)
         try:
             yield receive

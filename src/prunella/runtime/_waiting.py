@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..agents import Agent
+import trio
+
+from ..agents import Agent, AgentNotFound, AgentStopped
+from ..errors import InvalidArgument
 from ._delivery import Answer
-from ._server import Waiter
+from ._server import AgentServer, Waiter
 
 if TYPE_CHECKING:
     from ._ref import AgentRef
@@ -28,16 +32,28 @@ async def wait_all(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]
         The first such state of each.
 
     Raises:
-        AgentStopped: one of them has ended.
+        AgentStopped: one of them has ended, or ends before it has had such a state.
         AgentNotFound: one of them never was.
+        TooManyWaiters: 10 000 wait for one of them already.
+        Exception: what the predicate raises.
     """
+    all_refs = tuple(dict.fromkeys(refs))
     states: dict[AgentRef[A], A] = {}
-    with_waiters = _Waiters(tuple(refs), predicate)
-    with with_waiters:
-        for ref in with_waiters.refs:
-            answer = with_waiters.answers[ref]
-            states[ref] = await answer.wait()
-    return states
+    outcome = Answer()
+
+    def heard(ref: AgentRef[A], state: Any, error: BaseException | None) -> None:
+        if error is not None:
+            outcome.fail(error)
+        else:
+            states[ref] = state
+            if len(states) == len(all_refs):
+                outcome.give(None)
+
+    if all_refs:
+        await _heard_of(all_refs, predicate, heard, outcome)
+    else:
+        await trio.lowlevel.checkpoint()
+    return {ref: states[ref] for ref in all_refs}
 
 
 async def wait_any(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]) -> tuple[AgentRef[A], A]:
@@ -53,65 +69,64 @@ async def wait_any(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]
         The agent, and the state.
 
     Raises:
-        AgentStopped: all have ended; it is about the last.
-        ValueError: there are none.
+        AgentStopped, AgentNotFound: all have ended, or never were; it is about the last.
+        TooManyWaiters: 10 000 wait for one of them already.
+        InvalidArgument: there are none.
+        Exception: what the predicate raises.
     """
-    first = Answer()
-    all_refs = tuple(refs)
+    all_refs = tuple(dict.fromkeys(refs))
     if not all_refs:
-        raise ValueError("wait_any() needs at least one agent")
+        raise InvalidArgument("wait_any()", "refs", "at least one agent", all_refs)
     left = len(all_refs)
+    outcome = Answer()
 
     def heard(ref: AgentRef[A], state: Any, error: BaseException | None) -> None:
         nonlocal left
         if error is None:
-            first.give((ref, state))
-        else:
-            left -= 1
-            if left == 0:
-                first.fail(error)
+            outcome.give((ref, state))
+            return
+        left -= 1
+        if left == 0 or not isinstance(error, AgentStopped | AgentNotFound):
+            outcome.fail(error)
 
-    with _Waiters(all_refs, predicate, heard):
-        found: tuple[AgentRef[A], A] = await first.wait()
+    found: tuple[AgentRef[A], A] = await _heard_of(all_refs, predicate, heard, outcome)
     return found
 
 
-class _Waiters:
-    """A waiter at each of some agents, for the length of a block."""
+async def _heard_of(
+    refs: tuple[AgentRef[A], ...],
+    predicate: Callable[[A], object],
+    heard: Callable[[AgentRef[A], Any, BaseException | None], None],
+    outcome: Answer,
+) -> Any:
+    """Waits at each of some agents, until it is decided what comes of that.
 
-    def __init__(self, refs: tuple[Any, ...], predicate: Callable[[Any], object], heard: Any = None) -> None:
-        self.refs = refs
-        self.answers: dict[Any, Answer] = {}
-        self._predicate = predicate
-        self._heard = heard
-        self._added: list[tuple[Any, Waiter]] = []
-
-    def __enter__(self) -> None:
-        for ref in self.refs:
-            answer = self.answers[ref] = Answer()
-
-            def notify(state: Any, error: BaseException | None, ref: Any = ref, answer: Answer = answer) -> None:
-                if self._heard is not None:
-                    self._heard(ref, state, error)
-                elif error is None:
-                    answer.give(state)
-                else:
-                    answer.fail(error)
-
-            waiter = Waiter(self._predicate, notify)
+    Args:
+        refs: the agents.
+        predicate: of one state.
+        heard: told once of each: the state that fulfils the predicate, or why there is none.
+        outcome: given by `heard`.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    added: list[tuple[AgentServer, Waiter]] = []
+    try:
+        for ref in refs:
+            if outcome.given:
+                break
             try:
                 server = ref._server()
-                state = ref.state()
-                fulfilled = self._predicate(state)
-            except Exception as error:
-                notify(None, error)
-                continue
-            if fulfilled:
-                notify(state, None)
-            else:
+                if predicate(ref.state()):
+                    heard(ref, server.agent, None)
+                    continue
+                waiter = Waiter(predicate, partial(heard, ref))
                 server.add_waiter(waiter)
-                self._added.append((server, waiter))
-
-    def __exit__(self, *_: object) -> None:
-        for server, waiter in self._added:
+            except Exception as error:
+                heard(ref, None, error)
+            else:
+                added.append((server, waiter))
+        if outcome.given:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return await outcome.wait()
+    finally:
+        for server, waiter in added:
             server.remove_waiter(waiter)

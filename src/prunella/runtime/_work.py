@@ -94,7 +94,7 @@ async def stay(server: AgentServer, directive: SpawnTask) -> Exception | None:
         if not again or not window.admit(trio.current_time()):
             return error
         if error is not None:
-            server.runtime.report_error(server, error, None)
+            server.runtime.reports.error(server, error, None)
         await trio.lowlevel.checkpoint()
 
 

@@ -1,0 +1,178 @@
+"""Opening a runtime: its tree, its dispatcher, and its end, however that comes."""
+
+from __future__ import annotations
+
+import contextvars
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..agents import Agent, Directive
+from ..agents._strictness import strict_by_environment
+from ..conversion import Map
+from ..dispatch import open_dispatcher
+from ..errors import InvalidArgument
+from ..signals import Signal
+from ..supervision import Child, DynamicSupervisor, Shutdown, Supervisor
+from ..supervision._opening import Block
+from ..supervision._policies import check_seconds
+from ..telemetry import Listener, Listeners
+from ._clock import RuntimeClock
+from ._recorder import Recorder
+from ._runtime import STARTED_LATER, Runtime
+from ._signals import SignalMaker
+
+__all__ = ["open_runtime"]
+
+_SECONDS_TO_CLOSE_CONNECTIONS = 1.0
+
+
+class _OpenRuntime:
+    """What `open_runtime` gives."""
+
+    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_epoch", "_runtime", "_spec")
+
+    def __init__(self, runtime: Runtime, spec: Supervisor, epoch: datetime | None, abandon_after: float | None) -> None:
+        self._runtime = runtime
+        self._spec = spec
+        self._epoch = epoch
+        self._abandon_after = abandon_after
+
+    @enable_ki_protection
+    async def __aenter__(self) -> Runtime:
+        runtime = self._runtime
+        runtime.clock = RuntimeClock(self._epoch)
+        runtime.signals = SignalMaker(runtime.clock)
+        runtime.reports.opens(runtime.clock)
+        runtime.turn_context = contextvars.copy_context()
+        self._dispatcher = open_dispatcher(epoch=self._epoch, telemetry=runtime.telemetry)
+        runtime.dispatcher = await self._dispatcher.__aenter__()
+        self._block = Block(self._spec, (), self._abandon_after, owner=runtime, listeners=runtime.telemetry)
+        try:
+            await self._block.__aenter__()
+        except BaseException:
+            await self._close()
+            raise
+        return runtime
+
+    @enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            return bool(await self._block.__aexit__(kind, error, traceback))
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        self._runtime.close()
+        # What the block raised must come out as it is, also if the caller is cancelled.
+        with trio.move_on_after(_SECONDS_TO_CLOSE_CONNECTIONS, shield=True):
+            await self._dispatcher.__aexit__(None, None, None)
+
+
+def open_runtime(
+    tree: Any = None,
+    *,
+    name: str = "default",
+    storage: Any = None,
+    telemetry: Iterable[Listener] = (),
+    executors: Mapping[type[Directive], Callable[..., Awaitable[Signal | None]]] = Map(),
+    strict: bool | None = None,
+    epoch: datetime | None = None,
+    max_restarts: int = 3,
+    max_seconds: float = 5.0,
+    agents: Iterable[type[Agent]] = (),
+    claim: str = "take",
+    handle_os_signals: bool = False,
+    abandon_after: float | None = None,
+    recorder: int = 0,
+) -> AbstractAsyncContextManager[Runtime]:
+    """Opens a runtime for the length of a block::
+
+        async with open_runtime(AgentSpec(Support, "support")) as runtime:
+            await runtime.ref("support", Support).cast("ticket.opened", ticket="T-1")
+
+    The block begins when every agent of the tree has started. When it is left, agents that were started later are
+    stopped first, then those of the tree, in reverse order. If the root gives up, the block is cancelled. What the
+    block raises is raised as it is.
+
+    Args:
+        tree: a supervisor, an agent's spec or any other child: what is to run from the beginning.
+        name: the first part of every address.
+        storage: where durable agents are kept.
+        telemetry: listeners of everything that the runtime and its supervisors report.
+        executors: for directives of your own: ``async (directive, EffectContext) -> Signal | None``.
+        strict: whether handlers are run twice to find impure ones; by default the environment says.
+        epoch: what time it is when the runtime is opened; by default the system's time.
+        max_restarts: restarts allowed at the root within `max_seconds`.
+        max_seconds: the window, in seconds.
+        agents: classes of agents that a storage may bring back.
+        claim: ``take`` or ``refuse``: what is done about another owner of durable agents.
+        handle_os_signals: whether SIGTERM stops the runtime in order.
+        abandon_after: seconds after which the process is ended if tasks do not end; see `open_supervisor`.
+        recorder: how many events are kept for `Runtime.recent_events`.
+
+    Returns:
+        An asynchronous context manager that gives the runtime.
+
+    Raises:
+        InvalidArgument, InvalidSpec: an argument is wrong.
+        StartFailed: an agent or child failed to start.
+        SupervisorFailed: the root gave up.
+    """
+    owner = "open_runtime()"
+    if not isinstance(name, str) or not name:
+        raise InvalidArgument(owner, "name", "a non-empty string", name)
+    if storage is not None:
+        raise InvalidArgument(owner, "storage", "None: storages come with durable agents", storage)
+    if not isinstance(recorder, int) or isinstance(recorder, bool) or recorder < 0:
+        raise InvalidArgument(owner, "recorder", "a whole number of at least 0", recorder)
+    if epoch is not None and (not isinstance(epoch, datetime) or epoch.utcoffset() is None):
+        raise InvalidArgument(owner, "epoch", "an aware datetime, or None", epoch)
+    if claim not in _CLAIMS:
+        raise InvalidArgument(owner, "claim", "'take' or 'refuse'", claim)
+    for agent in agents:
+        if not (isinstance(agent, type) and issubclass(agent, Agent)):
+            raise InvalidArgument(owner, "agents", "classes of agents", agent)
+    for directive, executor in executors.items():
+        if not (isinstance(directive, type) and issubclass(directive, Directive)):
+            raise InvalidArgument(owner, "executors", "classes of directives", directive)
+        if not callable(executor):
+            raise InvalidArgument(owner, "executors", "async functions", executor)
+    if abandon_after is not None:
+        check_seconds(owner, "abandon_after", abandon_after)
+    kept = Recorder(recorder)
+    runtime = Runtime(
+        name=name,
+        telemetry=Listeners([kept, *telemetry] if recorder else telemetry),
+        executors=executors,
+        strict=strict_by_environment() if strict is None else strict,
+        recorder=kept,
+        recorder_listens=recorder > 0,
+    )
+    parts = [Child(runtime.scheduler.run, id="scheduler")]
+    if handle_os_signals:
+        parts.append(Child(partial(_stop_on_sigterm, runtime), id="signals"))
+    system = Supervisor(parts, id="prunella", max_restarts=1_000, max_seconds=1.0)
+    started_later = DynamicSupervisor(id=STARTED_LATER, budget="per_child")
+    children = [system, *([] if tree is None else [tree]), started_later]
+    spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
+    return _OpenRuntime(runtime, spec, epoch, abandon_after)
+
+
+_CLAIMS = ("take", "refuse")
+
+
+async def _stop_on_sigterm(runtime: Runtime, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            runtime.stop(Shutdown("SIGTERM"))
