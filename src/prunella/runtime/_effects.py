@@ -30,6 +30,7 @@ from ..agents import (
     Stop,
     StopChild,
 )
+from ..errors import InvalidArgument
 from ..signals import Signal
 from ..supervision import Crashed, ExitReason
 from ._delivery import Delivery, OpenAsk, Settling
@@ -300,8 +301,11 @@ def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Deliver
             effect.failed(error, directive.catch, directive.carry)
 
     inner = OpenAsk(ended)
-    address = runtime.agent_address(directive.to, server.address.partition)
-    assert address is not None
+    try:
+        address = runtime.address_here(directive.to, server.address.partition)
+    except InvalidArgument as error:
+        inner.end(None, error)
+        return
     target = runtime.find(address)
     if target is None or not target.is_open:
         inner.end(None, runtime.absent(address))
@@ -442,8 +446,7 @@ def _adopt_child(
 ) -> None:
     effect = Effect(server, directive, delivery, settling)
     try:
-        address = server.runtime.agent_address(directive.child, server.address.partition)
-        assert address is not None
+        address = server.runtime.address_here(directive.child, server.address.partition)
         server.runtime.families.adopt(server, address, directive.tag, directive.meta)
     except Exception as error:
         effect.failed(error, directive.catch)

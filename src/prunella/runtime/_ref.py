@@ -19,6 +19,7 @@ from ._schedules import ScheduleInfo
 from ._server import AgentServer, Waiter
 
 if TYPE_CHECKING:
+    from ..agents import Turn
     from ..telemetry import Event
     from ._runtime import Runtime
 
@@ -255,6 +256,13 @@ class AgentRef(Generic[A]):
         Empty without ``debug=True`` in its spec or ``open_runtime(recorder=n)``.
         """
         return self._runtime.recorder.events_of(str(self.address))
+
+    def recent_turns(self) -> tuple[Turn, ...]:
+        """The last 500 turns of the agent, oldest first, with the signals and everything that `replay` needs.
+
+        Empty without ``debug=True`` in its spec. They begin anew with each life that begins with a fresh state.
+        """
+        return self._runtime.recorder.turns_of(str(self.address))
 
     async def wait_for(self, predicate: Callable[[A], object]) -> A:
         """Waits for a state. Sees every committed one, also those between two checkpoints; goes through restarts.

@@ -191,8 +191,9 @@ class Runtime:
 
         Raises:
             AgentNotFound: there never was such an agent.
+            InvalidArgument: it is an agent of another runtime, or none.
         """
-        address = self._address(agent)
+        address = self.address_here(agent, None)
         server = self.find(address)
         if server is None:
             if self.gone(address) is None:
@@ -410,18 +411,25 @@ class Runtime:
         return ended
 
     def agent_address(self, target: Any, partition: str | None) -> Address | None:
-        """The address that a target names; None if it is no agent."""
+        """The address that a target names; None if it is no agent, or one of another runtime."""
         if isinstance(target, str):
             return Address(target, partition)
         if isinstance(target, Address):
             return target
+        if isinstance(target, AgentRef) and target._runtime is not self:
+            return None
         address = getattr(target, "address", None)
         return address if isinstance(address, Address) else None
 
-    def _address(self, agent: AgentRef[Any] | Address | str) -> Address:
-        address = self.agent_address(agent, None)
+    def address_here(self, target: Any, partition: str | None) -> Address:
+        """The address of an agent of this runtime that a target names.
+
+        Raises:
+            InvalidArgument: it is the ref of an agent of another runtime, or no agent.
+        """
+        address = self.agent_address(target, partition)
         if address is None:
-            raise InvalidArgument("stop_agent()", "agent", "an AgentRef, an Address or an id", agent)
+            raise InvalidArgument(f"runtime {self.name!r}", "agent", "an agent of this runtime, or its id", target)
         return address
 
     def context_of(self, server: AgentServer, signal: Signal) -> Context:
@@ -450,8 +458,11 @@ class Runtime:
     # Signals to others.
 
     async def dispatch(self, signal: Signal, target: Any) -> None:
-        """Sends a signal to a target that is no agent."""
-        await self.dispatcher.dispatch(signal, target)
+        """Sends a signal to a target that is no agent of this runtime."""
+        if isinstance(target, AgentRef):
+            await target.cast(signal)
+        else:
+            await self.dispatcher.dispatch(signal, target)
 
     def publish(self, signal: Signal) -> None:
         """Publishes a signal of the runtime's own."""
