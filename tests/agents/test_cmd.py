@@ -112,6 +112,13 @@ def test_a_signal_takes_no_keywords_and_nothing_but_signals_follow_it() -> None:
         Counter().cmd("add", Signal("add", {}))
 
 
+def test_context_and_strict_are_never_data() -> None:
+    with pytest.raises(InvalidArgument, match="goes into a Signal"):
+        Counter().cmd("add", context={"a": 1})  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="goes into a Signal"):
+        Counter().cmd("add", strict="very")  # type: ignore[arg-type]
+
+
 def test_refusals_have_no_address_outside_a_runtime() -> None:
     for type, data in (("add", {"by": -1}), ("nobody", {}), ("add", {"by": "1"})):
         with pytest.raises(AgentError) as caught:

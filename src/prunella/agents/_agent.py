@@ -138,8 +138,12 @@ class Agent:
             first = Signal(signal, data)
         else:
             first = _checked_signal(signal, more, data)
+        if context is not None and context.__class__ is not Context:
+            raise InvalidArgument("cmd", "context", "a Context (data with such a key goes into a Signal)", context)
         if strict is None:
             strict = STRICT in ENVIRONMENT and strict_by_environment()
+        elif strict.__class__ is not bool:
+            raise InvalidArgument("cmd", "strict", "a bool (data with such a key goes into a Signal)", strict)
         agent, directives = take_turn(
             self,
             first,

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
+
+import attrs
 
 __all__ = ["same"]
 
@@ -24,6 +27,18 @@ def same(first: Any, second: Any) -> bool:
             return len(first) == len(second) and all(
                 key in second and same(value, second[key]) for key, value in first.items()
             )
-        return bool(first == second)
+        return bool(first == second) or _same_fields(first, second)
     except Exception:  # a comparison of the user's that fails tells nothing
         return False
+
+
+def _same_fields(first: Any, second: Any) -> bool:
+    """Whether two records are the same though they are not equal, for there is a NaN somewhere in them."""
+    cls = type(first)
+    if attrs.has(cls):
+        names = [field.name for field in attrs.fields(cls) if field.eq]
+    elif dataclasses.is_dataclass(cls):
+        names = [field.name for field in dataclasses.fields(cls) if field.compare]
+    else:
+        return False
+    return bool(names) and all(same(getattr(first, name), getattr(second, name)) for name in names)

@@ -188,7 +188,8 @@ def _compiled(state: State, cls: type, draft: type) -> tuple[Callable[..., Any],
     source += _function("_evolve", "_self", kept, refusal, [_DRAFT, *evolve])
     source += "    _draft.__class__ = _cls\n"
     source += "    if _STRICT in _ENVIRONMENT or _said(): _state.check_types(_self, _draft)\n    return _draft\n"
-    exec(source, names)  # all of it is names of fields, which are identifiers
+    # All of it is names of fields, which are identifiers.
+    exec(compile(source, f"<what makes {cls.__qualname__}>", "exec"), names)
     for function, name in ((names["_make"], "__new__"), (names["_evolve"], "set")):
         function.__name__ = name
         function.__qualname__ = f"{cls.__qualname__}.{name}"

@@ -279,7 +279,8 @@ class _Builder:
             body.append("_context = _make_context()")
         body.append(f"return _function(_agent, {', '.join(self._arguments)})")
         source = "def _call(_agent, _signal, _make_context):\n" + "".join(f"    {line}\n" for line in body)
-        exec(source, self._names)  # all of it is names of parameters, which are identifiers
+        # All of it is names of parameters, which are identifiers.
+        exec(compile(source, f"<what calls {self.title}>", "exec"), self._names)
         call: Call = self._names["_call"]
         return call
 
