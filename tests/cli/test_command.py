@@ -120,7 +120,7 @@ def test_it_is_stopped_in_order_while_it_waits_for_input(command, echo, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_without_signals_it_runs_until_it_is_stopped(command, echo, number):
     process = command.start("run", "echo.py")
-    until(process, "ready")
+    until(process, "echo started")
     process.send_signal(number)
     until(process, "cleaned up")
     until(process, "stopped by")
@@ -172,7 +172,7 @@ def test_a_second_interrupt_kills_what_is_left(command):
 
 def test_an_interrupt_is_heard_although_the_shell_had_it_ignored(command, echo):
     process = command.start("run", "echo.py", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
-    until(process, "ready")
+    until(process, "echo started")
     process.send_signal(signal.SIGINT)
     until(process, "stopped by SIGINT")
     assert process.wait() == 0
@@ -183,15 +183,20 @@ def test_a_child_that_never_waits_can_be_interrupted(command):
         "busy.py",
         "import os, signal",
         "from prunella import Child, Supervisor",
-        "async def busy():",
-        "    os.kill(os.getpid(), signal.SIGINT)",  # as the system would send it from outside
-        "    for _ in range(1000): pass",
-        "    os.kill(os.getpid(), signal.SIGINT)",
-        "    while True: pass",
-        "tree = Supervisor([Child(busy)])",
+        "from prunella.cli import Mailbox",
+        "async def busy(mailbox):",
+        "    async with mailbox.take():",
+        "        os.kill(os.getpid(), signal.SIGINT)",  # as the system would send it from outside
+        "        for _ in range(1000): pass",
+        "        os.kill(os.getpid(), signal.SIGINT)",
+        "        while True: pass",
+        "mailboxes = [Mailbox('busy', '**')]",
+        "tree = Supervisor([Child(busy, mailboxes[0])])",
     )
-    done = command.run("run", "busy.py")
+    command.write("events", word("one"))
+    done = command.run("run", "busy.py", "--signals", "events")
     assert (done.returncode, done.stderr) == (1, "")
+    assert "1 event was interrupted while busy handled it" in done.stdout
 
 
 def test_what_is_left_waiting_by_an_early_end_is_told(command, echo):
