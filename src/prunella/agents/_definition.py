@@ -215,8 +215,6 @@ def define(
     }
     state = compile_state(cls, namespace)
     handlers = _handlers(cls, owner, known)
-    for both in state.fields.keys() & handlers.keys():
-        raise DefinitionError(f"{owner}: {both!r} is both a field and a handler; rename one of them")
     return Definition(cls, said, state, handlers, compile_migrations(cls, owner, said.version))
 
 
