@@ -54,7 +54,7 @@ async def crash(agent: AgentRef[Any], *, error: Exception | type[Exception] = In
         if isinstance(event, AgentStarted | AgentRestarted | AgentEnded) and event.agent == about:
             news.set()
 
-    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint_if_cancelled()
     with runtime.telemetry.subscribe(listen):
         server = agent._server()
         while server.life is None or server.life.is_ending:
@@ -68,10 +68,11 @@ async def crash(agent: AgentRef[Any], *, error: Exception | type[Exception] = In
 
 def _crash_now(server: AgentServer, error: Exception) -> None:
     """Does what the server does when a turn has crashed."""
-    signal = server.runtime.signal("prunella.crash", {})
-    began = server.runtime.turn_begins()
+    signal = server.runtime.signals.new("prunella.crash", {})
+    reports = server.runtime.reports
+    span = reports.turn_begins(server)
     try:
         raise error
     except Exception:  # raised here, so that it has a traceback to be reported
-        server.runtime.turn_ended(server, signal, began, "crashed", error)
+        reports.turn_ended(server, signal, span, "crashed", error)
         server._crashed(Delivery(signal), error)
