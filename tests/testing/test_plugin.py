@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 STRICT = """
     import os
@@ -29,20 +31,23 @@ WITH_RUNTIME = """
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Runs a test file in a session of its own and gives its output."""
     monkeypatch.delenv("PRUNELLA_STRICT", raising=False)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(tests: str, *options: str, passes: bool = True, ini: str = "") -> str:
-        (tmp_path / "test_it.py").write_text(dedent(tests), encoding="utf-8")
-        (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-        finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (finished.returncode == 0) == passes, finished.stdout + finished.stderr
-        return finished.stdout
+        pytester.makepyfile(test_it=dedent(tests))
+        pytester.makeini(f"[pytest]\n{ini}\n")
+        finished = pytester.runpytest_inprocess(*options)
+        assert (finished.ret == 0) == passes
+        return finished.stdout.str()
 
     return run
+
+
+def run_python(code: str) -> None:
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_pytest_finds_it_by_itself() -> None:
@@ -60,53 +65,29 @@ def test_what_the_user_says_about_strict_mode_holds(run, monkeypatch: pytest.Mon
 
 
 def test_after_the_session_the_environment_is_as_before(run) -> None:
-    run(
-        """
-        import os, pytest
-
-        def test_inner(tmp_path):
-            os.environ.pop("PRUNELLA_STRICT")
-            assert pytest.main([str(tmp_path), "-q", "-p", "no:cacheprovider"]) == 5  # there are no tests
-            assert "PRUNELLA_STRICT" not in os.environ
-        """
-    )
+    run(STRICT.format(value="1"))
+    assert "PRUNELLA_STRICT" not in os.environ
 
 
-def test_what_the_user_had_set_is_still_set_after_the_session(run) -> None:
-    run(
-        """
-        import os, pytest
-
-        def test_inner(tmp_path):
-            os.environ["PRUNELLA_STRICT"] = "0"
-            assert pytest.main([str(tmp_path), "-q", "-p", "no:cacheprovider"]) == 5
-            assert os.environ["PRUNELLA_STRICT"] == "0"
-        """
-    )
+def test_what_the_user_had_set_is_still_set_after_the_session(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNELLA_STRICT", "0")
+    run(STRICT.format(value="0"))
+    assert os.environ["PRUNELLA_STRICT"] == "0"
 
 
-def test_where_nobody_uses_it_it_imports_next_to_nothing(run) -> None:
-    run(
-        """
-        import sys
-
-        def test_modules():
-            ours = sorted(name for name in sys.modules if name.startswith("prunella"))
-            assert ours == ["prunella", "prunella.testing", "prunella.testing.plugin"]
-            assert "trio" not in sys.modules
-        """,
-        "-p",
-        "no:trio",
+def test_where_nobody_uses_it_it_imports_next_to_nothing() -> None:
+    run_python(
+        "import prunella.testing.plugin, sys; assert 'trio' not in sys.modules; "
+        "assert {name for name in sys.modules if name.startswith('prunella')} == "
+        "{'prunella', 'prunella.testing', 'prunella.testing.plugin'}"
     )
 
 
 def test_the_kit_needs_no_pytest_before_its_fixtures_do() -> None:
-    code = (
+    run_python(
         "import sys; sys.modules['pytest'] = None; sys.modules['pytest_trio'] = None; import prunella.testing as kit; "
         "[getattr(kit, name) for name in kit.__all__]"
     )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
 
 
 @pytest.mark.parametrize(
