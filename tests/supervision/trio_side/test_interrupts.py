@@ -7,6 +7,7 @@ import gc
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -552,6 +553,7 @@ def eventful_life(journal: Journal, strategy: str) -> Callable[[], Awaitable[Non
 
 strategies = pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all"])
 
+_came_at: list[str] = []  # where the last signal came, for whoever reads a failure
 _home = supervision.__file__.rpartition("/")[0]
 
 
@@ -567,6 +569,7 @@ def signal_at_call(number: int) -> Iterator[Callable[[], int]]:
             count += 1
             if count == number:
                 sys.settrace(None)
+                _came_at[:] = traceback.format_stack(limit=12)
                 signal.raise_signal(signal.SIGINT)
 
     before = sys.gettrace()
@@ -591,6 +594,7 @@ def interrupted_at_call(number: int, strategy: str) -> tuple[BaseException | Non
                 count = counter()
 
     count = 0
+    _came_at.clear()
     # What the collector finishes off runs lines of the library too, and Python drops whatever is raised there.
     gc.collect()
     gc.disable()
@@ -611,8 +615,8 @@ def test_ctrl_c_at_random_points_in_the_code_of_the_library(strategy):
     assert error is None
     assert calls > 500
     for number in random.Random(7).sample(range(1, calls - 20), 100):
-        error, _ = interrupted_at_call(number, strategy)
-        assert error is not None, number
+        error, count = interrupted_at_call(number, strategy)
+        assert error is not None, (number, count, "".join(_came_at))
 
 
 @pytest.mark.parametrize("method", ["start_child", "terminate_child", "restart_child", "delete_child", "stop"])
@@ -647,8 +651,8 @@ def test_ctrl_c_inside_a_call_of_a_handle_from_the_block(method):
 def test_ctrl_c_at_every_point_in_the_code_of_the_library(strategy):
     _, calls = interrupted_at_call(0, strategy)
     for number in range(1, calls - 20):
-        error, _ = interrupted_at_call(number, strategy)
-        assert error is not None, number
+        error, count = interrupted_at_call(number, strategy)
+        assert error is not None, (number, count, "".join(_came_at))
 
 
 class SignalAtStep(trio.abc.Instrument):
