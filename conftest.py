@@ -26,7 +26,7 @@ pages = Sybil(
 )
 docstrings = Sybil(
     parsers=[DocstringPythonParser()],
-    pattern="src/**/*.py",
+    patterns=["src/prunella/*.py", "src/prunella/*/*.py", "src/prunella/*/*/*.py"],
     document_types={".py": PythonDocStringDocument},
 )
 pytest_collect_file = SybilCollection((pages, docstrings)).pytest()

@@ -2,9 +2,16 @@
 
 A *child* is one async function. A *supervisor* starts its children one after another, restarts those that end, by a
 strategy and within an intensity window, and stops them in reverse order. Supervisors nest; one that gives up is
-restarted by the one above it, with its whole subtree::
+restarted by the one above it, with its whole subtree.
 
+.. code-block:: python
+
+    import trio
     from prunella.supervision import Child, Supervisor, open_supervisor
+
+    async def poller(url):
+        while True:
+            await trio.sleep(1)  # ask it, and do something with the answer
 
     spec = Supervisor(
         [
@@ -15,8 +22,11 @@ restarted by the one above it, with its whole subtree::
         max_seconds=5.0,
     )
 
-    async with open_supervisor(spec) as supervisor:
-        print(supervisor.which_children())
+    async def main():
+        async with open_supervisor(spec) as supervisor:
+            assert [child.id for child in supervisor.which_children()] == ["a", "b"]
+
+    trio.run(main)
 
 Specs are values: they can be compared, kept, and opened any number of times.
 """

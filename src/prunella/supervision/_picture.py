@@ -87,11 +87,16 @@ def _live_of(slot: Slot) -> LiveSupervisor | None:
 
 
 def render(node: TreeNode) -> str:
-    """The text of a picture: one line for each child, with its state, restarts and uptime::
+    """The text of a picture: one line for each child, with its state, restarts and uptime.
 
-    supervisor  running
-    ├─ support  running  12.0 s
-    └─ billing  running  0.4 s  2 restarts, last: ValueError: no such invoice
+    .. code-block:: text
+
+        supervisor  running
+        ├─ support  running  12.0 s
+        └─ billing  running  0.4 s  2 restarts, last: ValueError: no such invoice
+
+    Args:
+        node: what `tree` gave, or a part of it.
     """
     lines: list[str] = []
     _render(node, "", "", lines)
