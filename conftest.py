@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 from sybil import Sybil
@@ -11,6 +12,11 @@ from sybil.parsers.markdown import PythonCodeBlockParser as MarkdownPythonParser
 from sybil.parsers.markdown import SkipParser as MarkdownSkipParser
 from sybil.parsers.rest import PythonCodeBlockParser as DocstringPythonParser
 from sybil.sybil import SybilCollection
+
+# A shell that starts a command in the background has it ignore Ctrl-C. Python then installs no handler, and Trio
+# none of its own, so that tests of interrupts would wait for what cannot come.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy is slow, and that is no fault of the code.
 settings.register_profile("full", deadline=None)
