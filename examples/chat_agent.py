@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Self
 
@@ -24,16 +24,13 @@ import h11
 import httpx
 import trio
 
-from prunella import Agent, Directive, Emit, Fail, Rejected, Reply, Run, on
+from prunella import Agent, Emit, Fail, Rejected, Reply, Run, on
 from prunella.runtime import open_runtime
-
-Result = tuple[Self, *tuple[Directive, ...]]
-
 
 # The work: an async generator. What it yields comes to the agent as signals.
 
 
-async def complete(server: str, model: str, messages: list[dict[str, str]]) -> AsyncIterator[str]:
+async def complete(server: str, model: str, messages: list[dict[str, str]]) -> AsyncGenerator[str, None]:
     """Asks a model and yields its answer in pieces."""
     key = os.environ.get("OPENAI_API_KEY")  # here and not in the agent: what an agent knows can be seen and stored
     headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -65,7 +62,7 @@ class Chat(Agent, name="chat"):
     asked: int = 0  # tells late signals of an earlier answer from those of this one
 
     @on("question")
-    def question(self, text: str) -> Result:
+    def question(self, text: str):
         if self.answer is not None:
             raise Rejected("still answering")
         messages = (*self.messages, ("user", text))
@@ -85,27 +82,27 @@ class Chat(Agent, name="chat"):
         return self.set(messages=messages, answer="", asked=self.asked + 1), asking
 
     @on("answer.grew")
-    def grew(self, value: str, index: int, asked: int) -> Result | None:
+    def grew(self, value: str, index: int, asked: int):
         if asked != self.asked:
             return None
         begun = self.answer if index else ""  # a second attempt begins anew
         return self.set(answer=f"{begun}{value}"), Emit("chat.text", {"text": value, "index": index})
 
     @on("answer.done")
-    def done(self, asked: int) -> Result | None:
+    def done(self, asked: int):
         if asked != self.asked:
             return None
         answer = self.answer or ""
         return self.set(messages=(*self.messages, ("assistant", answer)), answer=None), Reply(answer)
 
     @on("answer.failed")
-    def failed(self, error: Mapping[str, Any], asked: int) -> Result | None:
+    def failed(self, error: Mapping[str, Any], asked: int):
         if asked != self.asked:
             return None
         return self.taken_back(), Fail(f"{error['type']}: {error['message']}")
 
     @on("prunella.started")
-    def started(self) -> Self | None:
+    def started(self):
         """After a crash nobody is at work on an answer any more."""
         return None if self.answer is None else self.taken_back()
 

@@ -5,8 +5,6 @@
 What it decides is a method; that it has a mailbox, and comes back after a crash, is the runtime's business.
 """
 
-from typing import Self
-
 import trio
 
 from prunella import Agent, on
@@ -17,7 +15,7 @@ class Counter(Agent, name="counter"):
     count: int = 0
 
     @on("add")
-    def add(self, amount: int = 1) -> Self:
+    def add(self, amount: int = 1):
         return self.set(count=self.count + amount)
 
 

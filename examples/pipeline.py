@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import trio
 
-from prunella import Agent, Context, Directive, Emit, Map, Run, SpawnAgent, on
+from prunella import Agent, Context, Emit, Map, Run, SpawnAgent, on
 from prunella.runtime import AgentSpec, open_runtime
-
-Result = tuple[Self, *tuple[Directive, ...]]
 
 
 async def count_words(text: str) -> int:
@@ -32,13 +30,13 @@ class Worker(Agent, name="worker"):
     table: tuple[str, ...] = ()
 
     @on("job")
-    def job(self, job: str, text: str) -> Result:
+    def job(self, job: str, text: str):
         if len(self.table) == 4:
             raise RuntimeError("the table is corrupt")  # the fault
         return self.set(table=(*self.table, job)), Run(count_words, {"text": text}, then="counted", carry={"job": job})
 
     @on("counted")
-    def counted(self, result: int, job: str, context: Context) -> Emit:
+    def counted(self, result: int, job: str, context: Context):
         return Emit("job.done", {"job": job, "words": result, "worker": context.agent_id}, to=context.parent)
 
 
@@ -51,17 +49,17 @@ class Pipeline(Agent, name="pipeline"):
     words: Map[str, int] = Map()  # results by job
 
     @on("start")
-    def start(self, texts: Map[str, str], workers: int) -> Result:
+    def start(self, texts: Map[str, str], workers: int):
         spawns = [SpawnAgent(Worker, tag=f"worker-{number}") for number in range(1, workers + 1)]
         return self.set(texts=texts, waiting=tuple(sorted(texts))), *spawns
 
     @on("prunella.child.started")
-    def worker_is_there(self, child: str) -> Result:
+    def worker_is_there(self, child: str):
         """For the first time, or again after a crash: then what it was at has to be done again."""
         return self.hand_out(child, self.running.get(child))
 
     @on("prunella.child.exited")
-    def worker_is_gone(self, tag: str, child: str, reason: Mapping[str, Any]) -> Result | None:
+    def worker_is_gone(self, tag: str, child: str, reason: Mapping[str, Any]):
         """It crashed too often to be restarted: another takes its place, and its job is the next to be handed out."""
         if reason["kind"] != "crashed":
             return None
@@ -70,7 +68,7 @@ class Pipeline(Agent, name="pipeline"):
         return agent, SpawnAgent(Worker, tag=tag)
 
     @on("job.done")
-    def job_done(self, job: str, words: int, worker: str) -> Result | None:
+    def job_done(self, job: str, words: int, worker: str):
         if job in self.words:
             return None  # Done twice: its worker crashed when it had just been done.
         done = self.set(words=self.words.set(job, words))
@@ -78,7 +76,7 @@ class Pipeline(Agent, name="pipeline"):
             return done, Emit("pipeline.done", {"words": dict(done.words)})
         return done.hand_out(worker)
 
-    def hand_out(self, worker: str, job: str | None = None) -> Result:
+    def hand_out(self, worker: str, job: str | None = None):
         """Gives a worker a job: the next one, unless another is named."""
         agent = self
         if job is None:

@@ -14,10 +14,8 @@ from zoneinfo import ZoneInfo
 import trio
 from trio.testing import MockClock
 
-from prunella import Agent, Cancel, Context, Cron, Directive, Emit, Map, Rejected, Schedule, on
+from prunella import Agent, Cancel, Context, Cron, Emit, Map, Rejected, Schedule, on
 from prunella.runtime import AgentSpec, open_runtime
-
-Result = tuple[Self, *tuple[Directive, ...]]
 
 EVERY_MORNING = Cron("0 9 * * MON-FRI", "morning", key="morning", timezone="Europe/Oslo")
 
@@ -28,7 +26,7 @@ class Reminders(Agent, name="reminders", schedules=(EVERY_MORNING,)):
     due: Map[str, datetime] = Map()
 
     @on("remind")
-    def remind(self, text: str, seconds: float, context: Context) -> Result:
+    def remind(self, text: str, seconds: float, context: Context):
         """Remind of something; of something that is known already, at another time."""
         if seconds <= 0:
             raise Rejected("that is over already", seconds=seconds)
@@ -37,19 +35,19 @@ class Reminders(Agent, name="reminders", schedules=(EVERY_MORNING,)):
         return self.set(due=self.due.set(text, when)), Schedule(seconds, "is.due", {"text": text}, key=text)
 
     @on("forget")
-    def forget(self, text: str) -> Result:
+    def forget(self, text: str):
         return self.without(text), Cancel(text)
 
     @on("is.due")
-    def is_due(self, text: str) -> Result:
+    def is_due(self, text: str):
         return self.without(text), Emit("reminder", {"text": text})
 
     @on("morning")
-    def morning(self, scheduled_for: datetime) -> Emit:
+    def morning(self, scheduled_for: datetime):
         return Emit("agenda", {"at": scheduled_for.isoformat(), "open": sorted(self.due)})
 
     @on("prunella.started")
-    def started(self, context: Context) -> Result:
+    def started(self, context: Context):
         """After a crash its state is there again, but not what it had scheduled: that goes with the life that did."""
         delays = {text: max(0.0, (when - context.now).total_seconds()) for text, when in self.due.items()}
         return self, *(Schedule(delay, "is.due", {"text": text}, key=text) for text, delay in delays.items())
@@ -72,7 +70,8 @@ async def main() -> None:
         await reminders.call("forget", text="call the bank")
         with trio.move_on_after(7 * DAY):
             async for signal in heard:
-                print(f"{signal.time.astimezone(ZoneInfo('Europe/Oslo')):%a %H:%M} {signal.type}: {dict(signal.data)}")
+                moment = signal.time.astimezone(ZoneInfo("Europe/Oslo"))
+                print(f"{moment:%a %H:%M} {signal.type}: {dict(signal.data)}")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,9 @@ from textwrap import dedent
 
 import pytest
 
+from prunella.testing import plugin
+
 pytest_plugins = ["pytester"]
-
-STRICT = """
-    import os
-
-    def test_strict():
-        assert os.environ["PRUNELLA_STRICT"] == {value!r}
-"""
 
 WITH_RUNTIME = """
     import pytest, trio
@@ -36,9 +31,10 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PRUNELLA_STRICT", raising=False)
 
     def run(tests: str, *options: str, passes: bool = True, ini: str = "") -> str:
+        # A session in this process would leave two copies of each module that it was the first to import.
         pytester.makepyfile(test_it=dedent(tests))
         pytester.makeini(f"[pytest]\n{ini}\n")
-        finished = pytester.runpytest_inprocess(*options)
+        finished = pytester.runpytest_subprocess(*options)
         assert (finished.ret == 0) == passes
         return finished.stdout.str()
 
@@ -54,25 +50,31 @@ def test_pytest_finds_it_by_itself() -> None:
     assert "prunella.testing.plugin" in [point.value for point in entry_points(group="pytest11")]
 
 
+@pytest.mark.slow
 def test_strict_mode_is_on_in_a_session(run) -> None:
-    run(STRICT.format(value="1"))
+    run(
+        """
+        import os
+
+        def test_strict():
+            assert os.environ["PRUNELLA_STRICT"] == "1"
+        """
+    )
 
 
-@pytest.mark.parametrize("value", ["0", "", "yes"])
-def test_what_the_user_says_about_strict_mode_holds(run, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("PRUNELLA_STRICT", value)
-    run(STRICT.format(value=value))
-
-
-def test_after_the_session_the_environment_is_as_before(run) -> None:
-    run(STRICT.format(value="1"))
-    assert "PRUNELLA_STRICT" not in os.environ
-
-
-def test_what_the_user_had_set_is_still_set_after_the_session(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PRUNELLA_STRICT", "0")
-    run(STRICT.format(value="0"))
-    assert os.environ["PRUNELLA_STRICT"] == "0"
+@pytest.mark.parametrize("value", ["0", "", "yes", None])
+def test_what_the_user_says_about_strict_mode_holds_and_after_the_session_all_is_as_before(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv("PRUNELLA_STRICT", raising=False)
+    else:
+        monkeypatch.setenv("PRUNELLA_STRICT", value)
+    config = pytester.parseconfig()
+    plugin.pytest_configure(config)
+    assert os.environ["PRUNELLA_STRICT"] == ("1" if value is None else value)
+    plugin.pytest_unconfigure(config)
+    assert os.environ.get("PRUNELLA_STRICT") == value
 
 
 def test_where_nobody_uses_it_it_imports_next_to_nothing() -> None:
@@ -90,6 +92,7 @@ def test_the_kit_needs_no_pytest_before_its_fixtures_do() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mark", "ini"),
     [("@pytest.mark.trio", ""), ("", "trio_mode = true"), ("@pytest.mark.trio(run=trio.run)", "trio_mode = true")],
@@ -98,12 +101,14 @@ def test_the_fixtures_are_for_marked_tests_and_for_trio_mode(run, mark: str, ini
     assert "1 passed" in run(WITH_RUNTIME.format(mark=mark, kind="async def"), ini=ini)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), [("def", ()), ("async def", ()), ("async def", ("-p", "no:trio"))])
 def test_other_tests_are_told_what_is_missing(run, kind: str, options: tuple[str, ...]) -> None:
     told = run(WITH_RUNTIME.format(mark="", kind=kind), *options, passes=False)
     assert "install prunella[testing], and mark test_it with @pytest.mark.trio" in told
 
 
+@pytest.mark.slow
 def test_a_runner_that_the_user_has_chosen_runs_the_test(run) -> None:
     told = run(
         """
@@ -122,6 +127,7 @@ def test_a_runner_that_the_user_has_chosen_runs_the_test(run) -> None:
     assert "my own runner: MockClock" in told
 
 
+@pytest.mark.slow
 def test_a_clock_of_the_users_own_takes_the_place_of_the_fixture(run) -> None:
     run(
         """
@@ -139,6 +145,7 @@ def test_a_clock_of_the_users_own_takes_the_place_of_the_fixture(run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_tree_that_gives_up_fails_the_test(run) -> None:
     told = run(
         """
