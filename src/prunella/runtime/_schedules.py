@@ -75,9 +75,8 @@ class Armed:
                 self.due = _NEVER
             self._timer = self._runtime.service.call_at(self._runtime.clock.now() + delay, self._fire)
         else:
-            try:
-                self.due = self.directive.next_after(self.due)
-            except OverflowError:  # the calendar has an end
+            self.due = _next(self.directive, self.due)
+            if self.due is _NEVER:
                 self._forget()
             else:
                 self._sleep()
@@ -158,6 +157,14 @@ _ON_TIME = timedelta(seconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
+def _next(cron: Cron, moment: datetime) -> datetime:
+    """When a job is due after a moment; the calendar has an end."""
+    try:
+        return cron.next_after(moment)
+    except OverflowError:
+        return _NEVER
+
+
 def _sent(misfire: str, due: list[datetime], now: datetime) -> list[datetime]:
     """Which of the ticks that are due are sent. All but the last were missed; so was that, if it is late as well."""
     if misfire == "all" or len(due) == 1:
@@ -177,7 +184,7 @@ def _last_ticks(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
         from_the_first = now - first <= back
         found = [first] if from_the_first else []
         since = first if from_the_first else now - back
-        while (tick := cron.next_after(since)) <= now:
+        while (tick := _next(cron, since)) <= now:
             found.append(tick)
             since = tick
         if from_the_first or len(found) >= _MOST_MISFIRES:
