@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import NoReply
+from ..agents import AgentError, NoReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,17 @@ class OpenAsk:
         if self._holds == 0 and not self.over:
             self.end(None, self.error or NoReply())
 
+    def failed(self, error: BaseException) -> None:
+        """A directive on the way has failed, and nobody's logic heard of it.
+
+        What callers of agents hear is what the caller hears; another error is why there is no reply.
+        """
+        if isinstance(error, AgentError):
+            self.error = error
+        elif self.error is None:
+            self.error = NoReply()
+            self.error.__cause__ = error
+
     def end(self, value: Any, error: BaseException | None) -> bool:
         """Ends it with a reply or an error; tells whether it was still open."""
         if self.over:
@@ -148,9 +159,10 @@ class Delivery:
         settle: whether the caller waits for the directives of the turn too.
         key: of the schedule that fired it, if one did.
         withdrawn: whether its caller has gone before it was handled.
+        dropped: whether it was dropped, because the agent has ended.
     """
 
-    __slots__ = ("answer", "ask", "key", "settle", "signal", "withdrawn")
+    __slots__ = ("answer", "ask", "dropped", "key", "settle", "signal", "withdrawn")
 
     def __init__(
         self,
@@ -167,9 +179,11 @@ class Delivery:
         self.settle = settle
         self.key = key
         self.withdrawn = False
+        self.dropped = False
 
     def drop(self, error: BaseException) -> None:
         """It will not be handled."""
+        self.dropped = True
         if self.answer is not None:
             self.answer.fail(error)
         if self.ask is not None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..agents import (
     AdoptChild,
     AgentCrashed,
+    AgentError,
     AgentNotFound,
+    AgentStopped,
     Ask,
     Cancel,
     Cron,
@@ -49,12 +51,13 @@ class Effect:
 
     Attributes:
         server: whose it is.
+        life: in which it was begun.
         directive: what is to be done.
         signal: the signal of the turn.
         ask: the open ask that it belongs to, if any.
     """
 
-    __slots__ = ("_settling", "_span", "ask", "directive", "server", "signal")
+    __slots__ = ("_is_over", "_settling", "_span", "ask", "directive", "life", "server", "signal")
 
     def __init__(
         self,
@@ -65,8 +68,10 @@ class Effect:
         sent: Signal | None = None,
     ) -> None:
         self.server = server
+        self.life = server.life
         self.directive = directive
         self.signal = delivery.signal
+        self._is_over = False
         self.ask = delivery.ask
         self._settling = settling
         server.effects += 1
@@ -84,17 +89,42 @@ class Effect:
             caught: whether the agent's logic has been told of it by a signal.
         """
         server = self.server
+        if self._over(error):
+            if error is not None and not caught and isinstance(error, Exception) and server.ended is None:
+                server.apply_policy(error, self.signal)
+            if self.ask is not None:
+                if error is not None and not caught:
+                    self.ask.failed(error)
+                self.ask.release()
+            server.runtime.room_in_outbox(server)
+
+    def cut(self, reason: ExitReason | None) -> None:
+        """It was called off: by the agent itself, or by the end of the agent's life.
+
+        Whoever waits for it hears of the end of a life; the error policy is asked about failures only.
+
+        Args:
+            reason: how the life ends; None if it was the agent's own wish.
+        """
+        error = None if reason is None else _end_of(self.server, reason)
+        if self._over(error):
+            if self.ask is not None:
+                if error is not None:
+                    self.ask.error = error
+                self.ask.release()
+            self.server.runtime.room_in_outbox(self.server)
+
+    def _over(self, error: BaseException | None) -> bool:
+        """Takes note of its end; tells whether it is the first."""
+        if self._is_over:
+            return False  # It was given up, and has ended after all.
+        self._is_over = True
+        server = self.server
         server.effects -= 1
         server.runtime.reports.effect_ended(server, self._span, error)
         if self._settling is not None:
             self._settling.end(self.directive, error)
-        if error is not None and not caught and isinstance(error, Exception):
-            server.apply_policy(error, self.signal)
-        if self.ask is not None:
-            if error is not None and not caught:
-                self.ask.error = error
-            self.ask.release()
-        server.runtime.room_in_outbox(server)
+        return True
 
     def failed(self, error: Exception, catch: str | None, carry: Any = None, attempts: int = 1) -> None:
         """It has failed: the agent's logic is told if it wants to know, else its error policy."""
@@ -112,8 +142,18 @@ class Effect:
 
     def send_back(self, type: str, data: Any) -> None:
         """Sends the agent a signal about it, with whatever the turn belonged to."""
-        signal = self.server.runtime.signals.caused(type, data, self.server, self.signal, self.span_id)
-        self.server.put(Delivery(signal, ask=self.ask))
+        self.send(self.server.runtime.signals.caused(type, data, self.server, self.signal, self.span_id))
+
+    def send(self, signal: Signal) -> None:
+        """Sends the agent a signal, with whatever the turn belonged to."""
+        if not self._is_over:
+            self.server.put(Delivery(signal, ask=self.ask))
+
+
+def _end_of(server: AgentServer, reason: ExitReason) -> AgentError:
+    """What whoever waits for something of an agent hears when its life ends."""
+    ended: AgentError = server.about(AgentCrashed(reason) if isinstance(reason, Crashed) else AgentStopped(reason))
+    return ended
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
@@ -131,14 +171,34 @@ def knows_directive(runtime: Runtime, directive: Directive) -> bool:
 
 
 def begin_directive(
-    server: AgentServer, life: AgentLife, directive: Directive, delivery: Delivery, settling: Settling | None
+    server: AgentServer,
+    life: AgentLife,
+    directive: Directive,
+    delivery: Delivery,
+    settling: Settling | None,
+    index: int,
 ) -> None:
-    """Begins a directive of a committed turn. Nothing that it does is raised here."""
-    begin = _BEGIN.get(type(directive), _custom)
-    begin(server, life, directive, delivery, settling)
+    """Begins a directive of a committed turn, which is the one at `index`. Nothing that it does is raised here."""
+    begin = _BEGIN.get(type(directive))
+    try:
+        if begin is None:
+            _custom(server, life, directive, delivery, settling, index)
+        else:
+            begin(server, life, directive, delivery, settling)
+    except Exception as error:
+        # What it says cannot be done: a signal cannot be made of it, for instance.
+        Effect(server, directive, delivery, settling).done(error)
 
 
 # In the order of turns, for each target.
+
+
+class _HandedOver(Protocol):
+    """What has to know when it has been handed over."""
+
+    server: AgentServer
+
+    def done(self, error: BaseException | None = None) -> None: ...
 
 
 class _Lane:
@@ -149,10 +209,16 @@ class _Lane:
     def __init__(self, life: AgentLife, key: Any) -> None:
         self._life = life
         self._key = key
-        self._queue: deque[tuple[Effect, Callable[[], Awaitable[None]]]] = deque()
+        self._queue: deque[tuple[_HandedOver, Callable[[], Awaitable[None]]]] = deque()
 
-    def add(self, effect: Effect, deliver: Callable[[], Awaitable[None]]) -> None:
+    def add(self, effect: _HandedOver, deliver: Callable[[], Awaitable[None]]) -> None:
         self._queue.append((effect, deliver))
+
+    def begin(self) -> None:
+        if self._life.lanes is None:
+            self._life.lanes = {}
+        self._life.lanes[self._key] = self
+        EffectTask(self._life, f"to {self._key}", self.run, is_work=False, on_cut=self.cut).begin()
 
     async def run(self) -> None:
         while self._queue:
@@ -167,12 +233,19 @@ class _Lane:
                 effect.done()
         self._close()
 
-    def cancelled(self, reason: ExitReason | None) -> None:
-        """No time was left: what still waits has failed."""
+    def cut(self, reason: ExitReason | None, failure: BaseException | None) -> None:
+        """No time was left, or what handed over has raised what it must not: what still waits has failed."""
         self._close()
+        if failure is not None and self._queue:
+            effect, _ = self._queue.popleft()
+            effect.done(_as_error(failure))
+            if self._queue:
+                self.begin()
+            return
         while self._queue:
             effect, _ = self._queue.popleft()
-            effect.done(effect.server.about(AgentCrashed(reason)))
+            server = effect.server
+            effect.done(_end_of(server, reason) if reason is not None else server.stopped_error())
 
     def _close(self) -> None:
         if self._life.lanes is not None:
@@ -182,7 +255,7 @@ class _Lane:
 def _in_order(
     life: AgentLife,
     key: Any,
-    effect: Effect,
+    effect: _HandedOver,
     try_now: Callable[[], bool] | None,
     deliver: Callable[[], Awaitable[None]],
 ) -> None:
@@ -196,11 +269,17 @@ def _in_order(
         effect.done()
         return
     lane = _Lane(life, key)
-    if lanes is None:
-        lanes = life.lanes = {}
-    lanes[key] = lane
     lane.add(effect, deliver)
-    EffectTask(life, f"to {key}", lane.run, is_work=False, on_cancelled=lane.cancelled).begin()
+    lane.begin()
+
+
+def _as_error(failure: BaseException) -> Exception:
+    """What no function should raise, as an error that can be told of."""
+    if isinstance(failure, Exception):
+        return failure
+    error = RuntimeError(f"ended by {type(failure).__name__}: {failure}")
+    error.__cause__ = failure
+    return error
 
 
 def _emit(server: AgentServer, life: AgentLife, directive: Emit, delivery: Delivery, settling: Settling | None) -> None:
@@ -213,8 +292,9 @@ def _emit(server: AgentServer, life: AgentLife, directive: Emit, delivery: Deliv
     address = runtime.agent_address(to, server.address.partition)
     if address is None:
         effect = Effect(server, directive, delivery, settling, signal)
+        key = to
         try:
-            key = hash(to) and to
+            hash(to)
         except TypeError:
             key = id(to)
         _in_order(life, key, effect, None, partial(runtime.dispatch, signal, to))
@@ -289,10 +369,11 @@ def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Deliver
     timer: Any = None
 
     def ended(value: Any, error: BaseException | None) -> None:
+        server.forget_ask(inner)
         if timer is not None:
             runtime.service.cancel(timer)
-        if life.ended:
-            effect.done(error)
+        if server.ended is not None:
+            effect.cut(server.ended)
         elif error is None:
             effect.send_back(directive.then, {"result": value, **directive.carry})
             effect.done()
@@ -301,6 +382,7 @@ def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Deliver
             effect.failed(error, directive.catch, directive.carry)
 
     inner = OpenAsk(ended)
+    server.keep_ask(inner)
     try:
         address = runtime.address_here(directive.to, server.address.partition)
     except InvalidArgument as error:
@@ -321,8 +403,24 @@ def _ask(server: AgentServer, life: AgentLife, directive: Ask, delivery: Deliver
     if target is server:
         server.put(sent)
     elif (life.lanes is not None and target in life.lanes) or not target.offer(sent):
-        handing_over = Effect(server, directive, Delivery(delivery.signal), None)
-        _in_order(life, target, handing_over, None, partial(target.accept, sent))
+        _in_order(life, target, _Question(server, inner), None, partial(target.accept, sent))
+
+
+class _Question:
+    """The first part of an `Ask`: to hand it over. If that fails, there is nothing to wait for."""
+
+    __slots__ = ("_ask", "server")
+
+    def __init__(self, server: AgentServer, ask: OpenAsk) -> None:
+        self.server = server
+        self._ask = ask
+        ask.hold()
+
+    def done(self, error: BaseException | None = None) -> None:
+        """It has been handed over, or it has not."""
+        if error is not None:
+            self._ask.failed(error)
+        self._ask.release()
 
 
 # Work.
@@ -341,23 +439,23 @@ def _run(server: AgentServer, life: AgentLife, directive: Run, delivery: Deliver
         if directive.key is not None and life.keyed is not None and life.keyed.get(directive.key) is task:
             del life.keyed[directive.key]
 
-    task = EffectTask(life, f"run {_name(directive.action)}", work, is_work=True, on_cancelled=partial(_cut, effect))
+    def cut(reason: ExitReason | None, failure: BaseException | None) -> None:
+        if failure is None:
+            effect.cut(reason)
+        else:
+            effect.failed(_as_error(failure), directive.catch, directive.carry, attempts.made)
+
+    task = EffectTask(life, f"run {_name(directive.action)}", work, is_work=True, on_cut=cut)
     if directive.key is not None:
         keep(life, directive.key, task)
     task.begin()
 
 
-def _cut(effect: Effect, reason: ExitReason | None) -> None:
-    """Work was cancelled. By `Cancel` that is the end of it; by a crash its callers hear of that."""
-    if isinstance(reason, Crashed) and effect.ask is not None:
-        effect.ask.error = effect.server.about(AgentCrashed(reason))
-    effect.done()
-
-
 def _spawn_task(
     server: AgentServer, life: AgentLife, directive: SpawnTask, delivery: Delivery, settling: Settling | None
 ) -> None:
-    effect = Effect(server, directive, Delivery(delivery.signal), settling)
+    # It has been carried out when it has started: it may stay for as long as the agent, and nobody waits for its end.
+    effect = Effect(server, directive, Delivery(delivery.signal), None)
 
     async def work() -> None:
         error = await stay(server, directive)
@@ -366,24 +464,45 @@ def _spawn_task(
         else:
             effect.failed(error, directive.catch)
 
-    EffectTask(
-        life, f"task {_name(directive.function)}", work, is_work=True, on_cancelled=lambda _: effect.done()
-    ).begin()
+    def cut(reason: ExitReason | None, failure: BaseException | None) -> None:
+        if failure is None:
+            effect.cut(reason)
+        else:
+            effect.failed(_as_error(failure), directive.catch)
+
+    EffectTask(life, f"task {_name(directive.function)}", work, is_work=True, on_cut=cut).begin()
 
 
 def _custom(
-    server: AgentServer, life: AgentLife, directive: Directive, delivery: Delivery, settling: Settling | None
+    server: AgentServer,
+    life: AgentLife,
+    directive: Directive,
+    delivery: Delivery,
+    settling: Settling | None,
+    index: int,
 ) -> None:
     effect = Effect(server, directive, delivery, settling)
     runtime = server.runtime
+    context = runtime.effect_context(server, delivery.signal, index)
 
     async def deliver() -> None:
-        context = runtime.effect_context(server, delivery.signal)
         result = await runtime.executors[type(directive)](directive, context)
         if result is not None:
-            server.put(Delivery(result, ask=delivery.ask))
+            effect.send(_checked_result(directive, result))
 
     _in_order(life, type(directive), effect, None, deliver)
+
+
+def _checked_result(directive: Directive, result: Any) -> Signal:
+    """What an executor has returned.
+
+    Raises:
+        InvalidArgument: it is no signal, or one that only the runtime sends.
+    """
+    if isinstance(result, Signal) and not result.type.startswith("prunella."):
+        return result
+    owner = f"executor of {type(directive).__name__}"
+    raise InvalidArgument(owner, "result", "None, or a Signal of a type of your own", result)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..supervision import Crashed, ExitReason, InvalidSpec, Killed, Shutdown
+from ..supervision import Crashed, ExitReason, InvalidSpec, Killed, Restart, Shutdown
 from ..supervision._life import GRACE, HostedLife
 from ..supervision._policies import BRUTAL_KILL
 from ..supervision._reasons import captured
@@ -37,7 +37,7 @@ class AgentLife(HostedLife):
         stale: whether it was declared unresponsive: what its tasks still do concerns nobody.
     """
 
-    __slots__ = ("_ending", "_tasks", "_timer", "keyed", "lanes", "server", "stale", "stop_reason")
+    __slots__ = ("_ending", "_handing_over", "_tasks", "_timer", "keyed", "lanes", "server", "stale", "stop_reason")
 
     def __init__(self, host: LiveSupervisor, slot: Slot) -> None:
         super().__init__(host, slot)
@@ -46,6 +46,7 @@ class AgentLife(HostedLife):
         self.keyed: dict[Any, Any] | None = None
         self.stale = False
         self._ending: ExitReason | None = None
+        self._handing_over = 0
         self.lanes: dict[Any, Any] | None = None
         self._tasks: dict[EffectTask, None] | None = None
         self._timer: Timer | None = None
@@ -79,6 +80,16 @@ class AgentLife(HostedLife):
         """Whether it takes no more turns."""
         return self._ending is not None or self.stopping or self.ended
 
+    def hands_over(self) -> None:
+        """The directives of a turn are being handed over: until all of them are, it does not end."""
+        self._handing_over += 1
+
+    def has_handed_over(self) -> None:
+        """They have been."""
+        self._handing_over -= 1
+        if self._ending is not None and not self._handing_over:
+            self._finish_or_wait()
+
     def crash(self, reason: Crashed) -> None:
         """A turn has crashed: running work is cancelled, what was handed over is done, then it has ended."""
         if not self.ended:
@@ -94,6 +105,8 @@ class AgentLife(HostedLife):
         if self._ending is None and not self.ended and not self.stopping:
             self._ending = reason
             self._say_stopping(reason)
+            if self._ending is reason and self.slot.spec.restart != Restart.PERMANENT:
+                self.server.close(reason, by_itself=True)
             self._cancel_keyed(keep_work=True)
             self._finish_or_wait()
 
@@ -117,7 +130,7 @@ class AgentLife(HostedLife):
             self._ending = Killed()
             self._cancel_keyed()
             self._cut_off()
-            if not self._tasks:
+            if not self._tasks and not self._handing_over:
                 self._finish(self._ending)
 
     def _say_stopping(self, reason: ExitReason) -> None:
@@ -137,6 +150,8 @@ class AgentLife(HostedLife):
 
     def _finish_or_wait(self) -> None:
         assert self._ending is not None
+        if self._handing_over:
+            return
         if not self._tasks:
             self._finish(self._ending)
             return
@@ -160,8 +175,10 @@ class AgentLife(HostedLife):
         if self.ended:
             return
         self.stale = True
-        stacks = [task.stack() for task in self._tasks or ()]
-        self.host.report_unresponsive(self, "\n".join(stacks))
+        tasks = tuple(self._tasks or ())
+        self.host.report_unresponsive(self, "\n".join(task.stack() for task in tasks))
+        for task in tasks:
+            task.abandon(self._ending)
         self._finish(Killed())
 
     def _finish(self, reason: ExitReason) -> None:
@@ -198,7 +215,9 @@ class AgentLife(HostedLife):
             self._tasks.pop(task, None)
             if not self._tasks:
                 self._tasks = None
-                if self._ending is not None:
+                if self.stale:
+                    self.host.unresponsive.pop(self, None)
+                if self._ending is not None and not self._handing_over:
                     self._finish(self._ending)
         self.host.tree.task_ends()
 
@@ -219,10 +238,11 @@ class EffectTask:
         name: for people who look at tasks.
         work: what is to be done.
         is_work: whether a crash of the agent cancels it; else it is handed over all the same.
-        on_cancelled: called with the reason if it was cancelled before it was done.
+        on_cut: called if it ends before it is done, with the reason of whoever cancelled it, if there was one, and
+            with what it raised, if that is why: nothing that `work` lets through is an ordinary error.
     """
 
-    __slots__ = ("_cancelled", "_on_cancelled", "_reason", "_scope", "_task", "_work", "is_work", "life", "name")
+    __slots__ = ("_cancelled", "_on_cut", "_reason", "_scope", "_task", "_work", "is_work", "life", "name")
 
     def __init__(
         self,
@@ -231,13 +251,13 @@ class EffectTask:
         work: Callable[[], Awaitable[None]],
         *,
         is_work: bool,
-        on_cancelled: Callable[[ExitReason | None], None] | None = None,
+        on_cut: Callable[[ExitReason | None, BaseException | None], None],
     ) -> None:
         self.life = life
         self.name = name
         self.is_work = is_work
         self._work = work
-        self._on_cancelled = on_cancelled
+        self._on_cut: Callable[[ExitReason | None, BaseException | None], None] | None = on_cut
         self._scope = trio.CancelScope(shield=True)
         self._task: trio.lowlevel.Task | None = None
         self._reason: ExitReason | None = None
@@ -254,6 +274,12 @@ class EffectTask:
             self._reason = reason
             self._scope.cancel()
 
+    def abandon(self, reason: ExitReason | None) -> None:
+        """It does not end: from now on nobody waits for it."""
+        on_cut, self._on_cut = self._on_cut, None
+        if on_cut is not None:
+            on_cut(reason, None)
+
     def stack(self) -> str:
         """Where it is, as text."""
         if self._task is None:
@@ -266,21 +292,24 @@ class EffectTask:
         self._task = trio.lowlevel.current_task()
         tree = self.life.host.tree
         finished = False
+        failure: BaseException | None = None
         try:
             with self._scope:
-                await self._work()
-                finished = True
+                if not self._cancelled:
+                    await self._work()
+                    finished = True
         except trio.TrioInternalError:
             raise
         except (KeyboardInterrupt, SystemExit) as interrupt:
             tree.interrupted(interrupt)
         except BaseException as error:
-            # `work` reports what goes wrong by itself; this is a fault of ours, or a stray Cancelled.
+            # `work` reports errors by itself; this is what no function should raise, or a stray Cancelled.
             if isinstance(error, GeneratorExit) and not trio.lowlevel.in_trio_task():
                 raise
-            self._reason = self._reason or Crashed(captured(error))
+            if not self._cancelled:
+                failure = error
         finally:
             self._task = None
-        if not finished and self._on_cancelled is not None:
-            self._on_cancelled(self._reason)
+        if not finished and self._on_cut is not None:
+            self._on_cut(self._reason, failure)
         self.life.task_ended(self)

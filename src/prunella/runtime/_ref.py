@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import attrs
@@ -102,7 +102,7 @@ class AgentRef(Generic[A]):
         await self._runtime.let_others_run()
         server = self._server()
         if server.effects >= server.spec.effects or not server.offer(delivery):
-            await server.accept(delivery)
+            await server.accept_from_outside(delivery)
 
     @enable_ki_protection
     def cast_nowait(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> None:
@@ -140,9 +140,8 @@ class AgentRef(Generic[A]):
         server = self._server()
         if server.is_idle():
             server.handle(delivery)
-            if answer.given:
-                state: A = answer.taken()
-                return state
+            state: A = answer.taken()
+            return state
         return await self._deliver(server, delivery, answer)
 
     @enable_ki_protection
@@ -196,19 +195,19 @@ class AgentRef(Generic[A]):
             server.handle(delivery)
             ask.release()
         else:
-            await server.accept(delivery)
+            await server.accept_from_outside(delivery)
         try:
             return await answer.wait()
-        except trio.Cancelled:
+        except BaseException:
             delivery.withdrawn = True
             ask.over = True
             raise
 
     async def _deliver(self, server: AgentServer, delivery: Delivery, answer: Answer) -> A:
-        await server.accept(delivery)
+        await server.accept_from_outside(delivery)
         try:
             state: A = await answer.wait()
-        except trio.Cancelled:
+        except BaseException:
             delivery.withdrawn = True
             raise
         return state
@@ -357,23 +356,35 @@ class AgentRef(Generic[A]):
 
     def _signal(self, signal_or_type: Any, data: Any, more: dict[str, Any]) -> Signal:
         if signal_or_type.__class__ is str:
-            if more:
-                if data is not None:
-                    if not isinstance(data, dict):
-                        raise InvalidArgument("call", "data", "a dict, where keywords are added", data)
-                    more = {**data, **more}
-                data = more
-            elif data is None:
-                data = {}
-            if signal_or_type.startswith("prunella."):
-                raise InvalidArgument("call", "signal_or_type", "a type of your own", signal_or_type)
-            return self._runtime.signals.new(signal_or_type, data)
+            type: str = signal_or_type
+        elif isinstance(signal_or_type, str):
+            type = str.__str__(signal_or_type)
+        elif isinstance(signal_or_type, _CLASS) and issubclass(signal_or_type, SignalType):
+            type = type_of(signal_or_type)
+        else:
+            return self._whole_signal(signal_or_type, data, more)
+        if more:
+            if data is not None:
+                if not isinstance(data, Mapping):
+                    raise InvalidArgument("a signal", "data", "a mapping, where keywords are added", data)
+                more = {**data, **more}
+            data = more
+        elif data is None:
+            data = {}
+        if not type or type.startswith("prunella."):
+            raise InvalidArgument("a signal", "type", "a type of your own, not empty", type)
+        return self._runtime.signals.new(type, data)
+
+    def _whole_signal(self, signal: Any, data: Any, more: dict[str, Any]) -> Signal:
+        if not isinstance(signal, Signal | SignalType):
+            raise InvalidArgument("a signal", "signal_or_type", "a signal type (text) or a Signal", signal)
         if data is not None or more:
-            raise InvalidArgument("call", "data", "left out, where a whole signal is given", data or more)
-        if isinstance(signal_or_type, Signal):
-            if signal_or_type.type.startswith("prunella."):
-                raise InvalidArgument("call", "signal", "of a type of your own", signal_or_type.type)
-            return signal_or_type
-        if isinstance(signal_or_type, SignalType):
-            return self._runtime.signals.new(type_of(type(signal_or_type)), to_data(signal_or_type))
-        raise InvalidArgument("call", "signal_or_type", "a signal type (text) or a Signal", signal_or_type)
+            raise InvalidArgument("a signal", "data", "left out, where a whole signal is given", data or more)
+        if isinstance(signal, SignalType):
+            return self._runtime.signals.new(type_of(type(signal)), to_data(signal))
+        if signal.type.startswith("prunella."):
+            raise InvalidArgument("a signal", "signal", "of a type of your own", signal.type)
+        return signal
+
+
+_CLASS = type

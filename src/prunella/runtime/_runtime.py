@@ -205,8 +205,8 @@ class Runtime:
 
     def begin_stop(self, server: AgentServer, reason: Any = None) -> None:
         """Begins to stop an agent for good."""
-        server.close()
         why = Shutdown(reason)
+        server.close(why)
         last = server.last_life
         if server.life is None:
             # It is between two lives: nothing of it runs that could take its time.
@@ -441,10 +441,17 @@ class Runtime:
             server.address.id, server.address.partition, self.clock.wall_now(), None, parent, children, visible(signal)
         )
 
-    def effect_context(self, server: AgentServer, signal: Signal) -> EffectContext:
-        """What an executor is told."""
-        directive_id = f"{self.name}/{server.address.partition or '-'}/{server.address.id}/{server.sequence}"
-        return EffectContext(server.address, server.address.partition, directive_id, signal, self)
+    def effect_context(self, server: AgentServer, signal: Signal, index: int) -> EffectContext:
+        """What an executor is told.
+
+        Args:
+            server: the agent.
+            signal: of its last turn.
+            index: which of that turn's directives it is.
+        """
+        address = server.address
+        directive_id = f"{self.name}/{address.partition or '-'}/{address.id}/{server.sequence}/{index}"
+        return EffectContext(address, address.partition, directive_id, signal, self)
 
     def wanted_by(self, function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
         """The parameters of a function that ask for the runtime, or for the ref of its agent."""
@@ -471,7 +478,8 @@ class Runtime:
             if not stream.offer(signal):
                 self.reports.subscriber_full(signal)
         for server in agents:
-            server.put(Delivery(signal))
+            if not (server.is_open and server.offer(Delivery(signal))):
+                self.reports.dropped(server, signal)
 
     # Pace.
 
@@ -482,19 +490,14 @@ class Runtime:
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
 
-    async def outbox_has_room(self, server: AgentServer, *, inner: bool = False) -> None:
-        """Waits until an agent's effects have caught up."""
-        while server.ended is None and (server.waiting if inner else server.effects) >= server.spec.effects:
-            event = self._room.setdefault(server, trio.Event())
-            if inner:
-                with trio.move_on_after(0.01):
-                    await event.wait()
-            else:
-                await event.wait()
+    async def outbox_has_room(self, server: AgentServer) -> None:
+        """Waits until an agent's effects have caught up, or it takes no more signals."""
+        while server.is_open and server.effects >= server.spec.effects:
+            await self._room.setdefault(server, trio.Event()).wait()
 
     def room_in_outbox(self, server: AgentServer) -> None:
-        """An effect has ended."""
-        if server in self._room and server.effects < server.spec.effects:
+        """An effect has ended, or the agent is about to."""
+        if server in self._room and (server.effects < server.spec.effects or not server.is_open):
             self._room.pop(server).set()
 
     # Its end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,19 @@ _SECONDS_BETWEEN_CHECKPOINTS = 0.001
 class Pace:
     """Says when it is time to let other tasks run: at the 64th turn, or after a millisecond."""
 
-    __slots__ = ("_count", "_since")
+    __slots__ = ("_began", "_count")
 
     def __init__(self) -> None:
         self._count = 0
-        self._since = 0.0
+        self._began = 0.0
 
     def due(self, turns: int = 1) -> bool:
         """Counts turns; whether a checkpoint is due."""
+        now = time.perf_counter()
+        if self._count == 0:
+            self._began = now
         self._count += turns
-        if self._count >= _TURNS_BETWEEN_CHECKPOINTS:
+        if self._count >= _TURNS_BETWEEN_CHECKPOINTS or now - self._began >= _SECONDS_BETWEEN_CHECKPOINTS:
             self._count = 0
             return True
         return False
@@ -61,7 +65,7 @@ class Scheduler:
         pace = Pace()
         while True:
             while self._ready:
-                handled = self._ready.popleft().drain(_TURNS_PER_VISIT)
+                handled = self._ready.popleft().drain(_TURNS_PER_VISIT, _SECONDS_BETWEEN_CHECKPOINTS)
                 if pace.due(max(1, handled)):
                     await trio.lowlevel.checkpoint()
             self._parked = trio.lowlevel.current_task()

@@ -7,6 +7,7 @@ mailbox nor a ref. It ends when the agent has ended for good. Nothing here waits
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from ..agents._turns import definition_of, take_turn
 from ..signals import Signal
 from ..supervision import Crashed, ExitReason, Normal, Shutdown
 from ..supervision._reasons import captured
-from ._delivery import Delivery, Settling
+from ._delivery import Delivery, OpenAsk, Settling
 from ._effects import begin_directive, knows_directive
 from ._errors import Overflow, TooManyWaiters
 from ._family import Family
@@ -83,9 +84,9 @@ class AgentServer:
     """
 
     __slots__ = (
-        "_closing", "_control", "_inner", "_queued", "_receive", "_send", "_waiters", "address", "agent", "definition",
-        "effects", "ended", "errors", "family", "last_life", "life", "reason", "restarts", "runtime", "sequence",
-        "spec", "suspended",
+        "_asks", "_asks_policy", "_closing", "_control", "_inner", "_inner_room", "_is_stopped", "_queued", "_receive",
+        "_send", "_waiters", "address", "agent", "definition", "effects", "ended", "errors", "family", "last_life",
+        "life", "reason", "restarts", "runtime", "sequence", "spec", "suspended",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
@@ -104,14 +105,18 @@ class AgentServer:
         self.effects = 0
         self.errors = 0
         self.sequence = 0
-        self._closing = False
+        self._closing: ExitReason | None = None
+        self._is_stopped = False
+        self._asks_policy = False
         # Opened when the first signal has to wait: an idle agent needs none of them.
         self._send: trio.MemorySendChannel[Delivery] | None = None
         self._receive: trio.MemoryReceiveChannel[Delivery] | None = None
         self._control: deque[Delivery] | None = None
         self._inner: deque[Delivery] | None = None
+        self._inner_room: trio.Event | None = None
         self._queued = False
         self._waiters: dict[Waiter, None] | None = None
+        self._asks: dict[OpenAsk, None] | None = None
 
     # Lives.
 
@@ -122,8 +127,11 @@ class AgentServer:
         self.restarts += 1
         self.errors = 0
         self.life = self.last_life = life
+        if not self._is_stopped:
+            self._closing = None
         if self.definition.hears_lifecycle:
-            data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": False}
+            restored = self.restarts > 0 and self.spec.restore == "last"
+            data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": restored}
             self._put_first(self.runtime.families.first_signal(self, data))
         if self._control or self._inner or self._receive is not None:
             self._wake()
@@ -149,21 +157,22 @@ class AgentServer:
             return
         self.ended = reason
         self.life = None
-        error = self.stopped_error()
-        for delivery in self._take_all():
-            if delivery.answer is None and delivery.ask is None:
-                self.runtime.reports.dropped(self, delivery.signal)
-            delivery.drop(error)
+        self._drop_all()
         if self._receive is not None:
             self._receive.close()
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             waiter.notify(None, self.stopped_error())
+        asks, self._asks = self._asks, None
+        for ask in asks or ():
+            ask.end(None, self.stopped_error())
+        if self._inner_room is not None:
+            self._inner_room.set()
         self.runtime.forget_server(self)
 
     def stopped_error(self) -> AgentStopped:
-        """What a caller hears when it has ended."""
-        error = AgentStopped(self.ended)
+        """What a caller hears when it has ended, or is about to."""
+        error = AgentStopped(self.ended or self._closing)
         error.address = self.address
         return error
 
@@ -172,14 +181,37 @@ class AgentServer:
         error.address = self.address
         return error
 
-    def close(self) -> None:
-        """Refuses new signals: it is about to end for good."""
-        self._closing = True
+    def close(self, reason: ExitReason, *, by_itself: bool = False) -> None:
+        """Refuses new signals, and answers those that wait: it is about to end for good.
+
+        Args:
+            reason: what its exit reason is going to be.
+            by_itself: whether it has decided so itself; then a crash at the last moment still brings it back.
+        """
+        if self.ended is None:
+            if self._closing is None:
+                self._closing = reason
+            self._is_stopped = self._is_stopped or not by_itself
+            self._drop_all()
+            self.runtime.room_in_outbox(self)
 
     @property
     def is_open(self) -> bool:
         """Whether signals are still taken."""
-        return self.ended is None and not self._closing
+        return self.ended is None and self._closing is None
+
+    def keep_ask(self, ask: OpenAsk) -> None:
+        """Keeps an ask that it has opened: it ends with the agent, if not before."""
+        if self._asks is None:
+            self._asks = {}
+        self._asks[ask] = None
+
+    def forget_ask(self, ask: OpenAsk) -> None:
+        """The ask has ended."""
+        if self._asks is not None:
+            self._asks.pop(ask, None)
+            if not self._asks:
+                self._asks = None
 
     # The mailbox.
 
@@ -192,7 +224,6 @@ class AgentServer:
             and not self._queued
             and not self.suspended
             and self.effects < self.spec.effects
-            and self.ended is None
         )
 
     @property
@@ -216,25 +247,45 @@ class AgentServer:
         self._wake()
         return True
 
+    async def accept_from_outside(self, delivery: Delivery) -> None:
+        """As `accept`, but waits until the agent's own effects have caught up, too.
+
+        Signals of agents do not: two that send to each other would wait for ever.
+
+        Raises:
+            AgentStopped: it has ended, or is about to.
+        """
+        while self.effects >= self.spec.effects and self.is_open:
+            await self.runtime.outbox_has_room(self)
+        await self.accept(delivery)
+
     async def accept(self, delivery: Delivery) -> None:
         """Puts a signal into the mailbox, and waits for room if there is none.
 
         Raises:
-            AgentStopped: it ended meanwhile.
+            AgentStopped: it has ended, or is about to.
         """
-        while self.effects >= self.spec.effects and self.ended is None:
-            await self.runtime.outbox_has_room(self)
-        if self.ended is not None:
+        if not self.is_open:
             raise self.stopped_error()
-        if not self.offer(delivery):
-            assert self._send is not None
-            if delivery.ask is not None:
-                delivery.ask.hold()
-            try:
-                await self._send.send(delivery)
-            except trio.BrokenResourceError:
-                raise self.stopped_error() from None
-            self._wake()
+        if self.offer(delivery):
+            return
+        assert self._send is not None
+        ask = delivery.ask
+        if ask is not None:
+            ask.hold()
+        try:
+            await self._send.send(delivery)
+        except trio.BrokenResourceError:
+            if ask is not None:
+                ask.release()
+            raise self.stopped_error() from None
+        except BaseException:
+            if ask is not None:
+                ask.release()
+            raise
+        if delivery.dropped:
+            raise self.stopped_error()
+        self._wake()
 
     def put(self, delivery: Delivery) -> None:
         """Takes a signal of its own, a result or a tick: these do not count against the mailbox."""
@@ -261,12 +312,24 @@ class AgentServer:
             self._control = deque()
         self._control.appendleft(Delivery(signal))
 
-    def _take_all(self) -> list[Delivery]:
-        taken = [*(self._control or ()), *(self._inner or ())]
+    def _drop_all(self) -> None:
+        """Answers whoever waits in the mailbox, or for room in it."""
+        waiting = list(self._inner or ())
         self._control = self._inner = None
         while (delivery := self._received()) is not None:
-            taken.append(delivery)
-        return taken
+            waiting.append(delivery)
+        for delivery in waiting:
+            if delivery.answer is None and delivery.ask is None:
+                self.runtime.reports.dropped(self, delivery.signal)
+            delivery.drop(self.stopped_error())
+
+    async def inner_has_room(self) -> None:
+        """Waits until its own signals that wait are fewer than its effects may be; lets others run in any case."""
+        await trio.lowlevel.checkpoint()
+        while len(self._inner or ()) >= self.spec.effects:
+            if self._inner_room is None:
+                self._inner_room = trio.Event()
+            await self._inner_room.wait()
 
     def _wake(self) -> None:
         if not self._queued and self._may_run():
@@ -276,12 +339,29 @@ class AgentServer:
     def _may_run(self) -> bool:
         return self.life is not None and not self.life.is_ending and not self.suspended
 
-    def drain(self, most: int) -> int:
+    def drain(self, most: int, seconds: float) -> int:
         """Handles signals that wait, at most so many; goes to the end of the queue if there are more.
+
+        Args:
+            most: how many.
+            seconds: after how long it is enough.
 
         Returns:
             How many it has handled.
         """
+        try:
+            return self._drain(most, time.perf_counter() + seconds)
+        except BaseException:
+            self._queued = False
+            self._wake()
+            raise
+        finally:
+            room = self._inner_room
+            if room is not None and len(self._inner or ()) < self.spec.effects:
+                self._inner_room = None
+                room.set()
+
+    def _drain(self, most: int, until: float) -> int:
         handled = 0
         inner_next = True
         while handled < most and self._may_run():
@@ -298,13 +378,21 @@ class AgentServer:
                 self._queued = False
                 return handled
             handled += 1
-            if delivery.withdrawn:
-                if delivery.ask is not None:
-                    delivery.ask.release()
-            else:
-                self.handle(delivery)
-                if delivery.ask is not None:
-                    delivery.ask.release()
+            if not delivery.withdrawn:
+                try:
+                    self.handle(delivery)
+                except (KeyboardInterrupt, SystemExit):
+                    # Its turn did not come about: the interrupt ends the runtime, and with it who waits for this.
+                    self._control = self._control or deque()
+                    self._control.appendleft(delivery)
+                    raise
+                except Exception as error:  # A fault of ours: it must not leave the caller without an answer.
+                    delivery.drop(self.about(AgentCrashed(Crashed(captured(error)))))
+                    raise
+            if delivery.ask is not None:
+                delivery.ask.release()
+            if time.perf_counter() >= until:
+                break
         if self._may_run():
             self.runtime.scheduler.add(self)
         else:
@@ -356,7 +444,8 @@ class AgentServer:
             self._refused(delivery, error)
             reports.turn_ended(self, signal, span, type(error).__name__, error)
             return
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            reports.turn_ended(self, signal, span, "interrupted", interrupt)
             raise  # The turn is undone; the interrupt goes to the root.
         except BaseException as error:
             reports.turn_ended(self, signal, span, "crashed", error)
@@ -368,7 +457,7 @@ class AgentServer:
         if directives:
             self._hand_over(directives, delivery)
         answer = delivery.answer
-        if answer is not None and not delivery.settle:
+        if answer is not None and not (directives and delivery.settle):
             answer.give(agent)
         reports.turn_ended(self, signal, span, "committed")
 
@@ -393,13 +482,15 @@ class AgentServer:
             settling = _settling_for(self, delivery)
         life = self.life
         assert life is not None
-        for directive in directives:
+        life.hands_over()
+        for index, directive in enumerate(directives):
             if isinstance(directive, Stop):
                 life.end_by_itself(Normal() if directive.reason is None else Shutdown(directive.reason))
             else:
-                begin_directive(self, life, directive, delivery, settling)
+                begin_directive(self, life, directive, delivery, settling, index)
         if settling is not None:
             settling.end()
+        life.has_handed_over()
 
     def _refused(self, delivery: Delivery, error: Any) -> None:
         self.about(error)
@@ -425,7 +516,7 @@ class AgentServer:
         self.errors += 1
         policy = self.spec.error_policy
         life = self.life
-        if policy == "log":
+        if policy == "log" or self._asks_policy:  # A policy is not asked about what it has asked for itself.
             self.runtime.reports.error(self, error, signal)
         elif policy == "stop":
             if life is not None:
@@ -456,7 +547,11 @@ class AgentServer:
             return
         self._commit(agent)
         if directives and self.life is not None:
-            self._hand_over(directives, Delivery(signal or self.runtime.signals.new("prunella.policy", {})))
+            self._asks_policy = True
+            try:
+                self._hand_over(directives, Delivery(signal or self.runtime.signals.new("prunella.policy", {})))
+            finally:
+                self._asks_policy = False
 
     # Waiting for states.
 

@@ -45,6 +45,7 @@ async def perform(server: AgentServer, directive: Run, effect: Effect, attempts:
         except Exception as error:
             if attempts.made >= most:
                 return error
+            await trio.lowlevel.checkpoint()  # It may have failed without one.
         else:
             if directive.then is not None:
                 effect.send_back(directive.then, {"result": value, **directive.carry})
@@ -60,6 +61,8 @@ async def _call(server: AgentServer, directive: Run, effect: Effect, keywords: d
     result = await trio.to_thread.run_sync(
         partial(action, **keywords), abandon_on_cancel=True, limiter=server.runtime.thread_limiter
     )
+    if inspect.isasyncgen(result):
+        return await _stream(server, directive, effect, result)
     if inspect.isawaitable(result):
         return await result
     return result
@@ -72,7 +75,7 @@ async def _stream(server: AgentServer, directive: Run, effect: Effect, values: A
         async for value in open_values:
             if directive.each is not None:
                 effect.send_back(directive.each, {"value": value, "index": number, **directive.carry})
-                await server.runtime.outbox_has_room(server, inner=True)
+                await server.inner_has_room()
             number += 1
     return number
 
@@ -102,5 +105,5 @@ def _keywords(server: AgentServer, function: Callable[..., Any], params: Any) ->
     """What a function is called with: its parameters, and the runtime or its agent's ref where it asks for one."""
     keywords = dict(params)
     for name, wanted in server.runtime.wanted_by(function):
-        keywords.setdefault(name, server.runtime if wanted == "Runtime" else server.runtime.ref_to(server))
+        keywords[name] = server.runtime if wanted == "Runtime" else server.runtime.ref_to(server)
     return keywords
