@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, final
+
+import trio
+
+from ..errors import InvalidArgument
+from ..signals import Signal
+from . import _sqlite_calls as calls
+from . import _sqlite_reading as reading
+from ._codec import encode_data, microseconds
+from ._commit import Code, Commit, DeadLetter, Snapshot, Write
+from ._errors import StorageError, StorageUnavailable
+from ._group_commit import GroupCommit
+from ._key import AgentKey
+from ._prepared import Prepared, prepare, prepare_signals
+from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
+from ._sqlite_schema import set_up
+from ._sqlite_writing import Append, Call, Enqueue, Work
+from ._storage import Outcome
+
+__all__ = ["SQLiteStorage"]
+
+T = TypeVar("T")
+
+# The log is copied into the database when it has so many pages of 4 KB, by the writer, between two batches; at 16 MB
+# that is about once in 30 000 small turns. When the storage is closed the log is emptied.
+_CHECKPOINT_PAGES: Final = 4000
+_LARGEST_LOG: Final = 64 << 20  # bytes; what is beyond is given back at the next checkpoint
+
+# Pages that deletions have left empty are given back to the file system a bit at a time, after the commit.
+_GIVE_BACK: Final = "PRAGMA incremental_vacuum(1000)"
+_EMPTY_THE_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
+@final
+class SQLiteStorage:
+    """Keeps everything in one SQLite database: the durable default, with no server to run.
+
+    What is acknowledged survives `SIGKILL`, and a loss of power as far as the disk keeps its word (`synchronous=FULL`
+    on a write-ahead log). All that waits is written in one transaction, so a hundred agents share one `fsync`.
+    Several processes may use one database; not over a network file system. Readers and the writer do not hinder each
+    other.
+
+    Open it with `async with storage:`, or hand it to a runtime, which does. Afterwards it may be opened again.
+
+    Args:
+        path: of the database; it is made if it is not there. Beside it are, while it is open, `-wal` and `-shm`.
+
+    Raises:
+        InvalidArgument: this is no path of a file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path) or str(path).startswith(":"):
+            raise InvalidArgument("SQLiteStorage", "path", "the path of a file", path)
+        self.path = Path(path)
+        self._commit: GroupCommit | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._limiter = trio.CapacityLimiter(1)
+        self._is_exclusive = False
+        self._is_opening = False
+
+    def __repr__(self) -> str:
+        return f"SQLiteStorage({str(self.path)!r})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return self._commit is not None
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether who opened it wants to be its only user."""
+        return self._is_exclusive
+
+    async def open(self, *, exclusive: bool = False) -> None:
+        """Makes it usable. See `Storage.open`.
+
+        Raises:
+            StorageUnavailable: the file cannot be opened.
+        """
+        if self._commit is not None or self._is_opening:
+            raise InvalidArgument("SQLiteStorage", "open()", "called while it is closed", self)
+        self._is_opening = True
+        try:
+            writer, reader = await trio.to_thread.run_sync(_connections, self.path)
+            self._limiter = trio.CapacityLimiter(1)  # one belongs to the run in which it is first used
+            self._reader, self._commit, self._is_exclusive = reader, GroupCommit(writer), exclusive
+        finally:
+            self._is_opening = False
+
+    async def close(self) -> None:
+        """Writes what waits, empties the log, and lets go. See `Storage.close`."""
+        commit, reader = self._commit, self._reader
+        self._commit = self._reader = None
+        self._is_exclusive = False
+        if commit is None or reader is None:
+            return
+        # Reads are short; the shield ends with the last of them, and `stop` has a limit of its own.
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(reader.close, limiter=self._limiter)
+            await commit.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Changes.
+
+    async def claim(
+        self,
+        key: AgentKey,
+        code: Code,
+        *,
+        owner: str,
+        now: datetime,
+        lease: float = 10.0,
+        refuse: bool = False,
+        spec: Mapping[str, Any] | None = None,
+    ) -> AgentRecord:
+        """See `Storage.claim`."""
+        body = None if spec is None else encode_data(spec)
+        until = microseconds(now + timedelta(seconds=lease))
+        return await self._call(
+            partial(
+                calls.claim,
+                key=key,
+                code=code,
+                owner=owner,
+                now=microseconds(now),
+                until=until,
+                refuse=refuse,
+                spec=body,
+            )
+        )
+
+    async def renew(self, owner: str, *, now: datetime, lease: float = 10.0) -> tuple[AgentKey, ...]:
+        """See `Storage.renew`."""
+        return await self._call(partial(calls.renew, owner=owner, until=microseconds(now + timedelta(seconds=lease))))
+
+    async def release(self, key: AgentKey, claim: int) -> None:
+        """See `Storage.release`."""
+        await self._call(partial(calls.release, key=key, number=claim))
+
+    async def record(self, key: AgentKey, claim: int, spec: Mapping[str, Any] | None) -> None:
+        """See `Storage.record`."""
+        body = None if spec is None else encode_data(spec)
+        await self._call(partial(calls.record, key=key, number=claim, spec=body))
+
+    async def forget(self, key: AgentKey) -> bool:
+        """Deletes everything of an agent; its bytes are overwritten, in the log too. See `Storage.forget`."""
+        return await self._call(partial(calls.forget, key=key), _GIVE_BACK, _EMPTY_THE_LOG)
+
+    async def append(self, *writes: Write) -> tuple[Outcome, ...]:
+        """See `Storage.append`."""
+        if len(writes) == 1:  # what comes most often
+            try:
+                ready = prepare(writes[0])
+            except StorageError as error:
+                await trio.lowlevel.checkpoint()
+                return (error,)
+            outcomes: tuple[Outcome, ...] = await self._submit(Append([ready]))
+            return outcomes
+        prepared: list[Prepared | StorageError] = []
+        for write in writes:
+            try:
+                prepared.append(prepare(write))
+            except StorageError as error:
+                prepared.append(error)
+        good = [write for write in prepared if isinstance(write, Prepared)]
+        of_each = iter(await self._submit(Append(good)))
+        return tuple([write if isinstance(write, StorageError) else next(of_each) for write in prepared])
+
+    async def enqueue(self, key: AgentKey, *signals: Signal, now: datetime) -> tuple[bool, ...]:
+        """See `Storage.enqueue`."""
+        new: tuple[bool, ...] = await self._submit(Enqueue(key, prepare_signals(signals), microseconds(now)))
+        return new
+
+    async def take(self, key: AgentKey, claim: int, *, after: int = 0, limit: int = 100) -> tuple[StoredSignal, ...]:
+        """See `Storage.take`."""
+        return await self._call(partial(calls.take, key=key, number=claim, after=after, limit=limit))
+
+    async def redrive(self, key: AgentKey, signal_id: str | None = None, *, now: datetime) -> int:
+        """See `Storage.redrive`."""
+        return await self._call(partial(calls.redrive, key=key, signal_id=signal_id, now=microseconds(now)))
+
+    async def discard(self, key: AgentKey, signal_id: str | None = None) -> int:
+        """See `Storage.discard`."""
+        return await self._call(partial(calls.discard, key=key, signal_id=signal_id))
+
+    async def trim(
+        self,
+        key: AgentKey,
+        *,
+        before: datetime | None = None,
+        keep: int | None = None,
+        handled_before: datetime | None = None,
+    ) -> int:
+        """Deletes old turns, and gives some of the room back to the file system. See `Storage.trim`."""
+        return await self._call(
+            partial(
+                calls.trim,
+                key=key,
+                before=None if before is None else microseconds(before),
+                keep=keep,
+                handled_before=None if handled_before is None else microseconds(handled_before),
+            ),
+            _GIVE_BACK,
+        )
+
+    # Reading.
+
+    async def find(self, key: AgentKey) -> AgentRecord | None:
+        """See `Storage.find`."""
+        return await self._read(reading.read_record, key)
+
+    async def agents(
+        self, runtime: str, *, after: AgentKey | None = None, limit: int = 1000
+    ) -> tuple[AgentRecord, ...]:
+        """See `Storage.agents`."""
+        return await self._read(reading.read_agents, runtime, after, limit)
+
+    async def load(self, key: AgentKey) -> StoredAgent | None:
+        """See `Storage.load`."""
+        return await self._read(reading.read_agent, key)
+
+    async def commits(self, key: AgentKey, *, after: int = 0, limit: int = 1000) -> tuple[Commit, ...]:
+        """See `Storage.commits`."""
+        return await self._read(reading.read_commits, key, after, limit)
+
+    async def snapshot(self, key: AgentKey, *, until: int | datetime | None = None) -> Snapshot | None:
+        """See `Storage.snapshot`."""
+        return await self._read(reading.read_snapshot, key, until)
+
+    async def handled(self, key: AgentKey, signal_id: str) -> Handled | None:
+        """See `Storage.handled`."""
+        return await self._read(reading.read_handled, key, signal_id)
+
+    async def open_directives(self, key: AgentKey) -> tuple[StoredDirective, ...]:
+        """See `Storage.open_directives`."""
+        return await self._read(reading.read_directives, key)
+
+    async def outbox(self, runtime: str) -> Outbox:
+        """See `Storage.outbox`."""
+        return await self._read(reading.read_outbox, runtime)
+
+    async def due(self, runtime: str, *, until: datetime, limit: int = 100) -> tuple[DueSchedule, ...]:
+        """See `Storage.due`."""
+        return await self._read(reading.read_due, runtime, microseconds(until), limit)
+
+    async def dead_letters(self, key: AgentKey, *, limit: int = 1000) -> tuple[DeadLetter, ...]:
+        """See `Storage.dead_letters`."""
+        return await self._read(reading.read_dead_letters, key, limit)
+
+    async def _submit(self, work: Work) -> Any:
+        if self._commit is None:
+            await trio.lowlevel.checkpoint()
+            raise _closed()
+        return await self._commit.submit(work)
+
+    async def _call(self, function: Callable[..., T], *after: str) -> T:
+        result: T = await self._submit(Call(function, after))
+        return result
+
+    async def _read(self, read: Callable[..., T], *args: Any) -> T:
+        """Reads in a thread, one after the other, each at one instant of the database."""
+        reader = self._reader
+        if reader is None:
+            await trio.lowlevel.checkpoint()
+            raise _closed()
+        return await trio.to_thread.run_sync(_at_one_instant, reader, read, args, limiter=self._limiter)
+
+
+def _closed() -> StorageUnavailable:
+    return StorageUnavailable("the storage is not open: use `async with storage:`")
+
+
+def _connections(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """The writer's connection and the reader's, to a database that is ours."""
+    opened: list[sqlite3.Connection] = []
+    try:
+        for _ in range(2):
+            opened.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0))
+        writer, reader = opened
+        set_up(writer)
+        writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        writer.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
+        reader.execute("PRAGMA query_only = ON")
+    except BaseException as error:
+        for connection in opened:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
+        raise
+    return writer, reader
+
+
+def _at_one_instant(connection: sqlite3.Connection, read: Callable[..., T], args: tuple[Any, ...]) -> T:
+    try:
+        connection.execute("BEGIN")
+        try:
+            return read(connection, *args)
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"the database cannot be read: {error}") from error
