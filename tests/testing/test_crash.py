@@ -123,6 +123,18 @@ async def test_it_waits_for_a_restart_that_is_delayed(runtime: Runtime) -> None:
     assert trio.current_time() == 10
 
 
+async def test_what_happens_to_others_meanwhile_is_nothing_to_it(runtime: Runtime, nursery: trio.Nursery) -> None:
+    counter = await runtime.start_agent(Counter, "c", backoff=Backoff(10, 60, 2, 0))
+
+    async def start_another() -> None:
+        await trio.sleep(5)
+        await runtime.start_agent(Counter, "d")
+
+    nursery.start_soon(start_another)
+    assert (await crash(counter)).state == "running"
+    assert trio.current_time() == 10
+
+
 async def test_an_agent_between_two_lives_is_crashed_when_it_is_back(runtime: Runtime) -> None:
     counter = await runtime.start_agent(Counter, "c", backoff=Backoff(10, 60, 2, 0))
     async with trio.open_nursery() as nursery:

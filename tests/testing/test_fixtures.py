@@ -149,6 +149,9 @@ class TestSignals:
         await bell.call_settled("ring")
         assert signals == [signals[0]]
         assert signals != []
+        assert signals == (signals[0],)
+        assert signals == signals
+        assert signals != 1
         assert repr(signals) == repr([signals[0]])
 
     async def test_what_an_agent_sends_to_another_is_not_published(
@@ -188,6 +191,10 @@ class TestSignals:
         await bell.call_settled("ring.later", after=3)
         assert await signals.wait_for_count(2, "rung") == signals[:2]
         assert trio.current_time() == 2
+
+    async def test_no_more_are_returned_than_were_wanted(self, bell: Any, signals: PublishedSignals) -> None:
+        await bell.call_settled("ring", times=4)
+        assert await signals.wait_for_count(2) == signals[:2]
 
     async def test_several_may_wait_at_once(self, bell: Any, signals: PublishedSignals, nursery: trio.Nursery) -> None:
         heard: list[tuple[str, Signal]] = []

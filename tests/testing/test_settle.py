@@ -151,6 +151,31 @@ async def test_other_tasks_of_the_program_may_tick_on(runtime: Runtime, nursery:
     assert trio.current_time() == 10.5
 
 
+async def test_tasks_that_are_about_to_send_something_come_first(runtime: Runtime, nursery: trio.Nursery) -> None:
+    worker = await runtime.start_agent(Worker, "w")
+
+    async def send() -> None:
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        await worker.cast("worked")
+
+    nursery.start_soon(send)
+    await settle(runtime)
+    assert worker.state().done == 1
+
+
+async def test_nothing_of_it_stays_in_the_event_loop(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    added, removed = [], []
+    add, remove = trio.lowlevel.add_instrument, trio.lowlevel.remove_instrument
+    monkeypatch.setattr(trio.lowlevel, "add_instrument", lambda one: (added.append(one), add(one)))
+    monkeypatch.setattr(trio.lowlevel, "remove_instrument", lambda one: (removed.append(one), remove(one)))
+    worker = await runtime.start_agent(Worker, "w")
+    await worker.cast("work", seconds=5)
+    await settle(runtime)
+    assert added
+    assert removed == added
+
+
 async def test_it_can_be_cancelled(runtime: Runtime) -> None:
     worker = await runtime.start_agent(Worker, "w")
     await worker.cast("work", seconds=trio.current_time() + 1000)

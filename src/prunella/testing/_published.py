@@ -55,9 +55,7 @@ class PublishedSignals(Sequence[Signal]):
         return len(self._all())
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, PublishedSignals):
-            return self is other
-        return self._all() == other
+        return self._all() == list(other) if isinstance(other, Sequence) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
