@@ -1,0 +1,106 @@
+"""Actions: work that is validated, bounded in time, tried again with care, and undone when it fails.
+
+An action is an ordinary function with annotations. Called directly it stays one; `run` validates what goes in and comes
+out, keeps its deadlines, and never leaves anything running behind:
+
+.. code-block:: python
+
+    from typing import Literal
+
+    import trio
+    from prunella.actions import InvalidInput, action, run, try_run
+
+    @action(timeout=10.0, retries=2, idempotent=True)
+    async def weather(city: str, *, unit: Literal["c", "f"] = "c") -> str:
+        \"\"\"Current weather of a city.\"\"\"
+        return f"21 °{unit.upper()} in {city}"
+
+    async def main():
+        assert await run(weather, {"city": "Oslo"}) == "21 °C in Oslo"
+        assert await weather("Oslo") == "21 °C in Oslo"                 # the plain function
+
+        try:
+            await run(weather, {"city": "Oslo", "units": "f"})
+        except InvalidInput as error:                                   # nothing was done
+            assert error.path == "units"
+
+        outcome = await try_run(weather, {"city": 7})                   # the outcome as a value
+        assert not outcome.error.retryable
+
+    trio.run(main)
+
+Async functions run in the task of the caller, sync ones in a thread, those with `cpu=True` in a worker process that is
+killed on cancel; async generators are read with `stream`. A run that fails raises an `ActionError` that says whether
+another may succeed, and what became of the undoing. `open_runner` shares threads, processes and limits among many runs.
+"""
+
+from ._action import Action, action
+from ._context import ActionContext, IdempotencyKey
+from ._errors import (
+    ActionError,
+    ActionFailed,
+    ActionNotAllowed,
+    ActionTimeout,
+    ChainFailed,
+    InvalidAction,
+    InvalidInput,
+    InvalidOutput,
+    InvalidPlan,
+    PlanFailed,
+)
+from ._events import (
+    ActionEvent,
+    ActionFailedEvent,
+    ActionStarted,
+    ActionStopped,
+    ActionUnresponsive,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptStopped,
+    StepSkipped,
+)
+from ._instruction import Instruction, check_allowed
+from ._options import Overrides
+from ._results import Failure, Result, Success
+from ._runner import Runner, open_runner, run, stream, try_run
+from ._signature import Kind
+from ._stream import Values
+
+__all__ = [
+    "Action",
+    "ActionContext",
+    "ActionError",
+    "ActionEvent",
+    "ActionFailed",
+    "ActionFailedEvent",
+    "ActionNotAllowed",
+    "ActionStarted",
+    "ActionStopped",
+    "ActionTimeout",
+    "ActionUnresponsive",
+    "AttemptFailed",
+    "AttemptStarted",
+    "AttemptStopped",
+    "ChainFailed",
+    "Failure",
+    "IdempotencyKey",
+    "Instruction",
+    "InvalidAction",
+    "InvalidInput",
+    "InvalidOutput",
+    "InvalidPlan",
+    "Kind",
+    "Overrides",
+    "PlanFailed",
+    "Result",
+    "Runner",
+    "StepSkipped",
+    "Success",
+    "Values",
+    "action",
+    "check_allowed",
+    "open_runner",
+    "run",
+    "stream",
+    "try_run",
+]

@@ -1,0 +1,427 @@
+"""One run of an action, from its validated parameters to its value or its error."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, final
+
+import attrs
+import trio
+
+from ..conversion import ConversionError
+from ..signals import new_id
+from ._action import Action
+from ._compensation import undo, undo_all, worse
+from ._context import ActionContext, IdempotencyKey
+from ._errors import ActionError, ActionFailed, ActionTimeout, Compensated, InvalidAction, InvalidInput, InvalidOutput
+from ._events import ActionUnresponsive
+from ._options import Options
+from ._pace import pace
+from ._results import Failure, Result, Success
+from ._retry import attempt_deadline, delay_before_next, is_total
+from ._signature import HandedIn, Kind
+from ._span import Span
+from ._threads import in_thread
+from ._undo import Undo
+
+if TYPE_CHECKING:
+    from ..telemetry import Listeners
+    from ._runner import Runner
+
+__all__ = ["Completed", "Execution", "Frame", "current_frame", "prepare"]
+
+_LONGEST_TEXT: Final = 500
+
+Pump = Callable[["Execution", Any], Awaitable[Any]]
+
+
+@final
+@attrs.frozen
+class Completed:
+    """What came of a run that succeeded.
+
+    Attributes:
+        value: the validated value.
+        directives: those that came with it.
+        attempts: how many attempts it took.
+        undo: how to undo it, what was done last first.
+    """
+
+    value: Any
+    directives: tuple[Any, ...] = ()
+    attempts: int = 1
+    undo: tuple[Undo, ...] = ()
+
+
+@final
+class Frame:
+    """The run that the current task is inside of: runs begun there share its runner and its listeners."""
+
+    __slots__ = ("listeners", "runner", "span")
+
+    def __init__(self, runner: Runner, listeners: tuple[Listeners, ...], span: str | None) -> None:
+        self.runner = runner
+        self.listeners = listeners
+        self.span = span
+
+
+current_frame: ContextVar[Frame | None] = ContextVar("prunella.actions.frame", default=None)
+
+
+def prepare(action: Action[..., Any], params: object) -> dict[str, Any]:
+    """The keywords of a run: validated, with what the hooks make of them.
+
+    Raises:
+        InvalidInput: they do not fit; nothing was done.
+        ActionFailed: a hook raised.
+    """
+    hooks, signature = action.hooks, action.signature
+    if hooks is not None and hooks.before_validate is not None:
+        params = _hooked(action, hooks.before_validate, params)
+    try:
+        values = signature.fields.convert(params)
+        if signature.open:
+            for name in signature.handed_in:
+                if name in values:
+                    raise ConversionError(name, "known keys only", "the name of what is handed in")
+    except ConversionError as error:
+        invalid = InvalidInput(error.path, error.expected, error.got)
+        invalid.action = action.name
+        raise invalid from None
+    if signature.defaults:
+        values = {**signature.defaults, **values}
+    if hooks is not None and hooks.after_validate is not None:
+        values = _hooked(action, hooks.after_validate, values)
+    return values
+
+
+def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object) -> dict[str, Any]:
+    try:
+        changed = hook(params)
+        if not isinstance(changed, Mapping):
+            raise TypeError(f"{hook.__name__} must return a mapping, got {type(changed).__name__}")
+    except ActionError as error:
+        error.action = error.action or action.name
+        raise
+    except Exception as raised:
+        raise _failed(action, raised) from raised
+    return dict(changed)
+
+
+def _failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
+    try:
+        text = str(raised)[:_LONGEST_TEXT]
+    except Exception:
+        text = "its text cannot be shown"
+    error = ActionFailed(f"{action.name}: {type(raised).__name__}: {text}")
+    error.action = action.name
+    error.__cause__ = raised
+    return error
+
+
+@final
+class Execution:
+    """One run under way.
+
+    Args:
+        runner: whose limits hold.
+        action: what is run.
+        values: its parameters, prepared.
+        options: those of the run.
+        context: what the caller gave as `context=`.
+        listeners: who hears of it.
+        step: the name of the step that it is.
+        parent: the span that it is a part of.
+        pump: takes the values of an action that streams.
+        handed: what is handed in, beside what this package knows.
+    """
+
+    __slots__ = (
+        "_key",
+        "_touched",
+        "action",
+        "attempts",
+        "begun",
+        "context",
+        "handed",
+        "leaving",
+        "listeners",
+        "options",
+        "parent",
+        "pump",
+        "runner",
+        "span",
+        "step",
+        "undone",
+        "values",
+    )
+
+    def __init__(
+        self,
+        runner: Runner,
+        action: Action[..., Any],
+        values: dict[str, Any],
+        options: Options,
+        context: Mapping[str, Any],
+        listeners: tuple[Listeners, ...],
+        step: str | None = None,
+        parent: str | None = None,
+        pump: Pump | None = None,
+        handed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.runner = runner
+        self.action = action
+        self.values = values
+        self.options = options
+        self.context = context
+        self.listeners = listeners
+        self.step = step
+        self.parent = parent
+        self.pump = pump
+        self.handed = handed
+        self.leaving = False
+        """Whether whoever takes the values of a stream has enough: then ending it is no failure."""
+        self.span: Span | None = None
+        self.attempts = 0
+        self.begun = False
+        """Whether the stream has given a value: then it is not begun again."""
+        self.undone: Compensated | None = None
+        """How undoing the steps of a composite ended."""
+        self._key = options.idempotency_key
+        self._touched = False
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: one for all attempts."""
+        if self._key is None:
+            self._key = new_id()
+        return self._key
+
+    @property
+    def _blocks(self) -> bool:
+        return self.action.kind in (Kind.SYNC, Kind.PROCESS)
+
+    async def complete(self) -> Completed:
+        """Runs the action.
+
+        Raises:
+            ActionError: it failed.
+        """
+        if self.action.kind is Kind.ASYNC:
+            await pace()
+        for listeners in self.listeners:
+            if listeners:
+                self.span = Span(self.listeners, self.action.name, self.step, self.parent)
+                break
+        token = current_frame.set(Frame(self.runner, self.listeners, None if self.span is None else self.span.id))
+        try:
+            completed = await self._limited()
+        except ActionError as error:
+            if self.span is not None:
+                self.span.fail(error, self.attempts)
+            if self.action.hooks is not None:
+                self._after_run(Failure(error))
+            raise
+        except BaseException as error:
+            if self.span is not None:
+                if self.leaving:
+                    self.span.stop(self.attempts, 0)
+                else:
+                    self.span.fail(error, self.attempts)
+            raise
+        finally:
+            current_frame.reset(token)
+        if self.span is not None:
+            self.span.stop(self.attempts, len(completed.directives))
+        if self.action.hooks is not None:
+            self._after_run(Success(completed.value, completed.directives, completed.attempts))
+        return completed
+
+    def unresponsive(self) -> None:
+        """Reports that a thread goes on after the run was cancelled."""
+        self.runner.report_unresponsive(self.action.name)
+        if self.span is not None:
+            self.span.report(ActionUnresponsive)
+
+    def _after_run(self, outcome: Success[Any] | Failure) -> None:
+        assert self.action.hooks is not None
+        hook = self.action.hooks.after_run
+        if hook is not None:
+            try:
+                hook(outcome)
+            except ActionError:
+                raise
+            except Exception as raised:
+                raise _failed(self.action, raised) from raised
+
+    async def _limited(self) -> Completed:
+        seconds = self.options.total_timeout
+        total = math.inf if seconds is None else trio.current_time() + seconds
+        if self.action.max_concurrency is None:
+            return await self._attempts(total)
+        with self.runner.place_of(self.action) as limiter:
+            with trio.CancelScope(deadline=total) as scope:
+                await limiter.acquire_on_behalf_of(self)
+            if scope.cancelled_caught:
+                raise self._timed_out(total=True)
+            try:
+                return await self._attempts(total)
+            finally:
+                limiter.release_on_behalf_of(self)
+
+    async def _attempts(self, total: float) -> Completed:
+        options, span = self.options, self.span
+        while True:
+            self.attempts += 1
+            if span is not None:
+                span.attempt(self.attempts, 1 + options.retries)
+            try:
+                completed = await self._attempt(total)
+            except Exception as raised:
+                error = self._error(raised)
+            except BaseException as raised:
+                if span is not None:
+                    if self.leaving:
+                        span.attempt_succeeded(self.attempts)
+                    else:
+                        span.attempt_failed(self.attempts, raised, None)
+                await self._cancelled()
+                raise
+            else:
+                if span is not None:
+                    span.attempt_succeeded(self.attempts)
+                return completed
+            delay = None
+            if options.retries and not self.begun:
+                left = total - trio.current_time()
+                delay = delay_before_next(error, self.attempts, options, left, random.uniform(-1, 1))
+            if span is not None:
+                span.attempt_failed(self.attempts, error, delay)
+            if delay is None:
+                break
+            try:
+                await trio.sleep(delay)
+            except BaseException:
+                await self._cancelled()
+                raise
+        try:
+            error.tried_again = error.tried_again or options.retries > 0
+            error.compensation = worse(error.compensation, await self._compensated(error))
+            raise error
+        finally:
+            del error  # it knows this frame, and the frame it
+
+    async def _attempt(self, total: float) -> Completed:
+        deadline = attempt_deadline(trio.current_time(), self.options, total)
+        if deadline == math.inf:
+            return await self._call(deadline)
+        with trio.CancelScope(deadline=deadline):
+            return await self._call(deadline)
+        raise self._timed_out(total=is_total(deadline, total))
+
+    async def _call(self, deadline: float) -> Completed:
+        action, values = self.action, self.values
+        kind, signature = action.kind, action.signature
+        if signature.handed_in:
+            values = values | self._handed_in(deadline)
+        directives: tuple[Any, ...] = ()
+        undoing: tuple[Undo, ...] = ()
+        if kind is Kind.ASYNC:
+            self._touched = True
+            value: Any = await action.function(**values)
+        elif kind is Kind.SYNC:
+            value = await in_thread(self._in_thread, {"values": values}, self.runner.threads, self.unresponsive)
+        elif kind is Kind.PROCESS:
+            self._touched = True
+            value = await self.runner.processes.call(action.function, values)
+        elif kind is Kind.STREAM:
+            assert self.pump is not None
+            self._touched = True
+            return Completed(await self.pump(self, action.function(**values)), (), self.attempts)
+        else:
+            self._touched = True
+            composed: Completed = await action.compose(self, values)  # type: ignore[attr-defined]
+            value, directives, undoing = composed.value, composed.directives, composed.undo
+        if isinstance(value, Result):
+            directives, value = (*directives, *value.directives), value.value
+        if signature.output is not None:
+            value = self.converted(value)
+        compensate = self.options.compensate
+        if compensate is not None:
+            done = Undo(
+                self.step or action.name, compensate, values, value, self.options.compensate_timeout, self._blocks
+            )
+            undoing = (done, *undoing)
+        return Completed(value, directives, self.attempts, undoing)
+
+    def converted(self, value: Any) -> Any:
+        """What the function gave, by its return annotation."""
+        output = self.action.signature.output
+        if output is None:
+            return value
+        try:
+            return output(value)
+        except ConversionError as error:
+            raise self._mismatch(error) from None
+
+    def _in_thread(self, values: dict[str, Any]) -> Any:
+        self._touched = True  # only now: before, the run may have waited for a thread
+        return self.action.function(**values)
+
+    def _handed_in(self, deadline: float) -> dict[str, Any]:
+        handed: dict[str, Any] = {}
+        for name, what in self.action.signature.handed_in.items():
+            if what is HandedIn.CONTEXT:
+                effective = min(deadline, trio.current_effective_deadline())
+                handed[name] = ActionContext(self.context, self.attempts, effective)
+            elif what is HandedIn.KEY:
+                handed[name] = IdempotencyKey(self.key)
+            elif self.handed is not None and what in self.handed:
+                handed[name] = self.handed[what]
+            else:
+                raise InvalidAction(f"{self.action.name}: {name!r} is a {what}, which only a runtime can hand in")
+        return handed
+
+    def _mismatch(self, error: ConversionError) -> InvalidOutput:
+        invalid = InvalidOutput(error.path, error.expected, error.got)
+        invalid.action = self.action.name
+        return invalid
+
+    def _timed_out(self, *, total: bool) -> ActionTimeout:
+        seconds = self.options.total_timeout if total else self.options.timeout
+        what = f"not done within {seconds} s" if total else f"an attempt took longer than {seconds} s"
+        error = ActionTimeout(f"{self.action.name}: {what}", retryable=not total and self.options.idempotent)
+        error.action, error.attempts = self.action.name, self.attempts
+        return error
+
+    def _error(self, raised: Exception) -> ActionError:
+        error = raised if isinstance(raised, ActionError) else _failed(self.action, raised)
+        if error.action is None or error.action == self.action.name:
+            error.action = self.action.name
+            error.attempts = self.attempts
+        return error
+
+    async def _cancelled(self) -> None:
+        """Undoes what was begun before the cancellation goes on."""
+        if self.options.compensate is not None and not self.leaving:
+            error = ActionError(f"{self.action.name}: cancelled")
+            error.action, error.attempts = self.action.name, self.attempts
+            await self._compensated(error)
+
+    async def _compensated(self, error: ActionError) -> Compensated | None:
+        compensate = self.options.compensate
+        if compensate is None or not self._touched:
+            return self.undone
+        values = self.values
+        if self.action.signature.handed_in:
+            values = values | self._handed_in(math.inf)
+        step = Undo(self.action.name, compensate, values, None, self.options.compensate_timeout, self._blocks)
+        return worse(self.undone, await undo(step, error, self.runner.threads, self.unresponsive))
+
+    async def undo_steps(self, done: list[Undo], error: ActionError) -> None:
+        """Undoes steps that are done, the last one first."""
+        outcome = await undo_all(reversed(done), error, self.runner.threads, self.unresponsive)
+        self.undone = worse(self.undone, outcome)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar, final
+
+import attrs
+
+from ._errors import ActionError
+
+__all__ = ["Failure", "Result", "Success"]
+
+T = TypeVar("T")
+
+
+@final
+@attrs.frozen(init=False)
+class Result(Generic[T]):
+    """What an action returns that has directives to hand out beside its value.
+
+    Args:
+        value: the value; it is validated like any other.
+        directives: what a `Run` directive is to execute.
+    """
+
+    value: T
+    directives: tuple[Any, ...]
+
+    def __init__(self, value: T, directives: Iterable[Any] = ()) -> None:
+        self.__attrs_init__(value, tuple(directives))
+
+
+@final
+@attrs.frozen
+class Success(Generic[T]):
+    """The outcome of a run that did not fail.
+
+    Attributes:
+        value: the validated value.
+        directives: those that came with it.
+        attempts: how many attempts it took.
+    """
+
+    value: T
+    directives: tuple[Any, ...] = ()
+    attempts: int = 1
+
+
+@final
+@attrs.frozen
+class Failure:
+    """The outcome of a run that failed.
+
+    Attributes:
+        error: why.
+    """
+
+    error: ActionError

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Final, Unpack, final
+
+import trio
+
+from ..conversion import Map
+from ..errors import InvalidArgument
+from ..telemetry import Listener, Listeners
+from ._action import Action
+from ._errors import ActionError, InvalidAction
+from ._execution import Completed, Execution, current_frame, prepare
+from ._instruction import Instruction
+from ._options import Overrides, checked_overrides
+from ._processes import Processes
+from ._results import Failure, Success
+from ._signature import Kind
+from ._stream import Values, streaming
+
+__all__ = ["Runner", "open_runner", "run", "stream", "try_run"]
+
+_THREADS: Final = 40
+_EMPTY: Final[Mapping[str, Any]] = Map()
+
+logger = logging.getLogger("prunella.actions")
+
+
+@final
+class Runner:
+    """Runs actions within limits that all its runs share; made by `open_runner`.
+
+    Its methods have the signatures of the functions of the same names.
+    """
+
+    def __init__(
+        self, threads: int = _THREADS, processes: int | None = None, telemetry: Iterable[Listener] = ()
+    ) -> None:
+        self._most_threads = threads
+        self._most_processes = processes
+        self._threads: trio.CapacityLimiter | None = None
+        self._processes: Processes | None = None
+        self._places: dict[Action[..., Any], tuple[trio.CapacityLimiter, int]] = {}
+        self.listeners: tuple[Listeners, ...] = (Listeners(telemetry),) if telemetry else ()
+        self.closed = False
+
+    async def run(
+        self,
+        action: Action[..., Any] | Instruction,
+        params: Mapping[str, Any] = _EMPTY,
+        *,
+        context: Mapping[str, Any] | None = None,
+        telemetry: Iterable[Listener] = (),
+        **overrides: Unpack[Overrides],
+    ) -> Any:
+        """As the function `run`."""
+        return (await self.execution(action, params, context, telemetry, overrides).complete()).value
+
+    async def try_run(
+        self,
+        action: Action[..., Any] | Instruction,
+        params: Mapping[str, Any] = _EMPTY,
+        *,
+        context: Mapping[str, Any] | None = None,
+        telemetry: Iterable[Listener] = (),
+        **overrides: Unpack[Overrides],
+    ) -> Success[Any] | Failure:
+        """As the function `try_run`."""
+        try:
+            completed = await self.execution(action, params, context, telemetry, overrides).complete()
+        except ActionError as error:
+            return Failure(error)
+        return Success(completed.value, completed.directives, completed.attempts)
+
+    def stream(
+        self,
+        action: Action[..., Any] | Instruction,
+        params: Mapping[str, Any] = _EMPTY,
+        *,
+        context: Mapping[str, Any] | None = None,
+        telemetry: Iterable[Listener] = (),
+        **overrides: Unpack[Overrides],
+    ) -> AbstractAsyncContextManager[Values]:
+        """As the function `stream`."""
+        return streaming(lambda: self.execution(action, params, context, telemetry, overrides, stream=True))
+
+    def execution(
+        self,
+        action: Action[..., Any] | Instruction,
+        params: object,
+        context: Mapping[str, Any] | None,
+        telemetry: Iterable[Listener],
+        overrides: Mapping[str, Any],
+        *,
+        stream: bool = False,
+        handed: Mapping[str, Any] | None = None,
+    ) -> Execution:
+        """A run, ready to begin: everything about it that can be wrong beforehand is not."""
+        if self.closed:
+            raise ActionError("the runner is closed")
+        if type(action) is Instruction:
+            action, params, context, overrides = action.laid_under(params, context, overrides)
+        if not isinstance(action, Action):
+            raise InvalidAction(f"{action!r:.80} is no action: put @action above the function")
+        if stream is not (action.kind is Kind.STREAM):
+            how = "is no stream: use run" if stream else "streams: use stream"
+            raise InvalidAction(f"{action.name} {how}")
+        if context is None:
+            context = _EMPTY
+        elif not isinstance(context, Mapping):
+            raise InvalidArgument(f"run of {action.name}", "context", "a mapping", context)
+        options = action.options
+        if overrides:
+            options = options.replaced(checked_overrides(action.name, overrides))
+            action.check_options(options)
+        frame = current_frame.get()
+        listeners = self.listeners
+        parent = None
+        if frame is not None:
+            parent = frame.span
+            listeners = (*listeners, *(one for one in frame.listeners if one not in listeners))
+        if telemetry:
+            listeners = (*listeners, Listeners(telemetry))
+        return Execution(self, action, prepare(action, params), options, context, listeners, None, parent, None, handed)
+
+    @property
+    def threads(self) -> trio.CapacityLimiter:
+        """The limit of its threads."""
+        if self._threads is None:
+            self._threads = trio.CapacityLimiter(self._most_threads)
+        return self._threads
+
+    @property
+    def processes(self) -> Processes:
+        """Its worker processes."""
+        if self._processes is None:
+            self._processes = Processes(self._most_processes or os.cpu_count() or 1)
+        return self._processes
+
+    @contextmanager
+    def place_of(self, action: Action[..., Any]) -> Iterator[trio.CapacityLimiter]:
+        """The limit of the runs of one action; it is kept while there are any."""
+        assert action.max_concurrency is not None
+        limiter, users = self._places.get(action) or (trio.CapacityLimiter(action.max_concurrency), 0)
+        self._places[action] = limiter, users + 1
+        try:
+            yield limiter
+        finally:
+            users = self._places[action][1] - 1
+            if users:
+                self._places[action] = limiter, users
+            else:
+                del self._places[action]
+
+    def report_unresponsive(self, name: str) -> None:
+        """Tells the log that a thread goes on after its run was cancelled."""
+        logger.warning(
+            "action %s was cancelled, but its thread goes on: call trio.from_thread.check_cancelled() now and then",
+            name,
+        )
+
+    async def aclose(self) -> None:
+        """Refuses further runs, and ends the worker processes."""
+        self.closed = True
+        if self._processes is not None:
+            await self._processes.aclose()
+
+
+@asynccontextmanager
+async def open_runner(
+    *, threads: int = _THREADS, processes: int | None = None, telemetry: Iterable[Listener] = ()
+) -> AsyncIterator[Runner]:
+    """Opens a runner: many runs share its threads, its worker processes and the limits of each action.
+
+    Args:
+        threads: how many sync functions may run at a time.
+        processes: how many functions with `cpu=True` may run at a time; None for as many as there are processors.
+        telemetry: listeners, which hear of every run.
+
+    Raises:
+        InvalidArgument: a limit is no whole number of at least 1.
+    """
+    for name, value in (("threads", threads), ("processes", processes)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise InvalidArgument("open_runner", name, "a whole number of at least 1", value)
+    runner = Runner(threads, processes, telemetry)
+    try:
+        yield runner
+    finally:
+        await runner.aclose()
+
+
+async def run(
+    action: Action[..., Any] | Instruction,
+    params: Mapping[str, Any] = _EMPTY,
+    *,
+    context: Mapping[str, Any] | None = None,
+    telemetry: Iterable[Listener] = (),
+    **overrides: Unpack[Overrides],
+) -> Any:
+    """Runs an action: validates what goes in and comes out, keeps its deadlines, tries again, undoes what failed.
+
+    Inside of another run it shares that one's limits and listeners.
+
+    Args:
+        action: what to run; an `Instruction` brings parameters, context and options of its own.
+        params: its parameters by name; they are laid over those of an instruction.
+        context: values for its `ActionContext`.
+        telemetry: listeners, which hear of this run.
+        overrides: options of `action` that are different this time: `timeout`, `total_timeout`, `retries`, `backoff`,
+            `idempotent`, `compensate`, `compensate_timeout`; and `idempotency_key`.
+
+    Returns:
+        The validated value.
+
+    Raises:
+        InvalidInput: the parameters do not fit; nothing was done.
+        ActionTimeout: it took too long.
+        ActionError: it failed otherwise; what the function raised is the `__cause__`.
+        InvalidAction: it is no action, or one that streams.
+        TypeError: there is no option of that name.
+    """
+    return (await _complete(action, params, context, telemetry, overrides)).value
+
+
+async def try_run(
+    action: Action[..., Any] | Instruction,
+    params: Mapping[str, Any] = _EMPTY,
+    *,
+    context: Mapping[str, Any] | None = None,
+    telemetry: Iterable[Listener] = (),
+    **overrides: Unpack[Overrides],
+) -> Success[Any] | Failure:
+    """As `run`, but gives the outcome as a value and raises no `ActionError`.
+
+    Returns:
+        `Success` with value and directives, or `Failure` with the error.
+
+    Raises:
+        TypeError: there is no option of that name.
+    """
+    try:
+        completed = await _complete(action, params, context, telemetry, overrides)
+    except ActionError as error:
+        return Failure(error)
+    return Success(completed.value, completed.directives, completed.attempts)
+
+
+@asynccontextmanager
+async def stream(
+    action: Action[..., Any] | Instruction,
+    params: Mapping[str, Any] = _EMPTY,
+    *,
+    context: Mapping[str, Any] | None = None,
+    telemetry: Iterable[Listener] = (),
+    **overrides: Unpack[Overrides],
+) -> AsyncIterator[Values]:
+    """Runs an action that is an async generator, in a task that ends with the block.
+
+    The generator goes on when a value is taken, so it is never ahead by more than one. Its failure is raised where
+    the values are received. It is tried again only as long as it has not given a value.
+
+    Args:
+        action: an action that yields.
+        params: as of `run`, like the rest.
+        context: as of `run`.
+        telemetry: as of `run`.
+        overrides: as of `run`.
+
+    Returns:
+        A receive channel of the validated values.
+
+    Raises:
+        InvalidInput: the parameters do not fit; nothing was done.
+        InvalidAction: it does not yield.
+    """
+    async with (
+        _sharing() as runner,
+        runner.stream(action, params, context=context, telemetry=telemetry, **overrides) as values,
+    ):
+        yield values
+
+
+async def _complete(
+    action: Action[..., Any] | Instruction,
+    params: object,
+    context: Mapping[str, Any] | None,
+    telemetry: Iterable[Listener],
+    overrides: Mapping[str, Any],
+) -> Completed:
+    frame = current_frame.get()
+    if frame is not None and not frame.runner.closed:
+        return await frame.runner.execution(action, params, context, telemetry, overrides).complete()
+    runner = Runner()
+    try:
+        return await runner.execution(action, params, context, telemetry, overrides).complete()
+    finally:
+        runner.closed = True
+        if runner._processes is not None:
+            await runner.aclose()
+
+
+@asynccontextmanager
+async def _sharing() -> AsyncIterator[Runner]:
+    """The runner of the run that the task is inside of, or one of its own."""
+    frame = current_frame.get()
+    if frame is not None and not frame.runner.closed:
+        yield frame.runner
+        return
+    runner = Runner()
+    try:
+        yield runner
+    finally:
+        await runner.aclose()

@@ -1,0 +1,176 @@
+"""What a function takes and returns, compiled from its annotations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from enum import StrEnum
+from typing import Any, Union, final, get_args, get_origin
+
+import attrs
+
+from ..conversion import Field, Fields, converter, descriptions, json_schema, resolve_annotations
+from ..errors import DefinitionError
+from ._context import ActionContext, IdempotencyKey
+from ._errors import InvalidAction
+from ._results import Result
+
+__all__ = ["HandedIn", "Kind", "Signature", "compile_signature"]
+
+_NO_DEFAULT: Any = Field().default
+
+
+class Kind(StrEnum):
+    """How a function does its work."""
+
+    SYNC = "sync"
+    ASYNC = "async"
+    STREAM = "stream"
+    PROCESS = "process"
+    COMPOSITE = "composite"
+
+
+class HandedIn(StrEnum):
+    """What a parameter gets that is no input."""
+
+    CONTEXT = "ActionContext"
+    KEY = "IdempotencyKey"
+    RUNTIME = "Runtime"
+    AGENT = "AgentRef"
+
+
+@final
+@attrs.frozen(eq=False)
+class Signature:
+    """Parameters and result of an action.
+
+    Attributes:
+        fields: converts and describes the parameters together.
+        parameters: each of them.
+        open: whether further keys are taken.
+        handed_in: the parameters that are no input.
+        defaults: what parameters are that are left out, where the function's own default is not of its annotation.
+        output: converts the result; None if everything is taken.
+        output_annotation: what it is converted to.
+    """
+
+    fields: Fields
+    parameters: Mapping[str, Field]
+    open: bool
+    handed_in: Mapping[str, HandedIn]
+    defaults: Mapping[str, Any]
+    output: Callable[[Any], Any] | None
+    output_annotation: Any
+
+    @classmethod
+    def of_fields(cls, owner: str, parameters: Mapping[str, Field], *, open: bool = False) -> Signature:
+        """The signature of what is no single function."""
+        fields = Fields(owner, parameters, closed=True, rest=Any if open else None)
+        return cls(fields, parameters, open, {}, fields.defaults, None, Any)
+
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the result."""
+        return json_schema(self.output_annotation)  # compiled when the converter was, names and all
+
+
+def compile_signature(
+    owner: str,
+    function: Callable[..., Any],
+    kind: Kind,
+    docstring: str | None,
+    *,
+    open: bool,
+    namespace: Mapping[str, Any],
+) -> Signature:
+    """What a function takes and returns.
+
+    Raises:
+        InvalidAction: it cannot be an action.
+    """
+    try:
+        signature = inspect.signature(function)
+        hints = resolve_annotations(inspect.unwrap(function), namespace=namespace)
+    except DefinitionError as error:
+        raise InvalidAction(f"{owner}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InvalidAction(f"{owner}: its parameters cannot be found out: {error}") from error
+    said = descriptions(docstring)
+    parameters: dict[str, Field] = {}
+    handed_in: dict[str, HandedIn] = {}
+    rest: Any = None
+    for name, parameter in signature.parameters.items():
+        annotation = _annotation(owner, parameter, hints)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            rest = annotation
+            continue
+        handed = _handed_in(annotation)
+        if handed is not None:
+            handed_in[name] = handed
+            continue
+        given = parameter.default is not inspect.Parameter.empty
+        parameters[name] = Field(annotation, parameter.default if given else _NO_DEFAULT, said.get(name, ""))
+    if open and rest is None:
+        raise InvalidAction(f"{owner}: open=True hands unknown keys to a parameter **rest, and there is none")
+    output_annotation = _output(owner, hints.get("return", Any), kind)
+    try:
+        fields = Fields(owner, parameters, closed=True, rest=rest if open else None, namespace=namespace)
+        fields.schema()
+        output = None if output_annotation is Any else converter(output_annotation, closed=True, namespace=namespace)
+    except InvalidAction:
+        raise
+    except DefinitionError as error:
+        raise InvalidAction(str(error)) from error
+    changed = {name: value for name, value in fields.defaults.items() if value is not parameters[name].default}
+    return Signature(fields, parameters, open, handed_in, changed, output, output_annotation)
+
+
+def _annotation(owner: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    name = parameter.name
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise InvalidAction(f"{owner}: {name!r} is positional-only, but an action is called with keywords")
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        raise InvalidAction(f"{owner}: an action is called with keywords; take '*{name}' away, or take a tuple")
+    if name not in hints:
+        raise InvalidAction(f"{owner}: the parameter {name!r} has no annotation; write Any if everything will do")
+    return hints[name]
+
+
+def _handed_in(annotation: Any) -> HandedIn | None:
+    if annotation is ActionContext:
+        return HandedIn.CONTEXT
+    if annotation is IdempotencyKey:
+        return HandedIn.KEY
+    cls = get_origin(annotation) or annotation
+    # By name: this package knows no running agents.
+    if getattr(cls, "__module__", "").startswith("prunella.runtime"):
+        name = getattr(cls, "__name__", "")
+        if name in (HandedIn.RUNTIME, HandedIn.AGENT):
+            return HandedIn(name)
+    return None
+
+
+_STREAMS = (AsyncIterator, AsyncGenerator, AsyncIterable)
+
+
+def _output(owner: str, annotation: Any, kind: Kind) -> Any:
+    """What the result, or each yielded value, is converted to."""
+    if annotation is Any:
+        return Any
+    if kind is Kind.STREAM:
+        if get_origin(annotation) in _STREAMS:
+            return get_args(annotation)[0]
+        if annotation in _STREAMS:
+            return Any
+        raise InvalidAction(f"{owner}: it yields, so its return annotation is AsyncIterator[...]")
+    if annotation is Result:
+        return Any
+    if get_origin(annotation) is Result:
+        return get_args(annotation)[0]
+    members = get_args(annotation)
+    if any(member is Result or get_origin(member) is Result for member in members) and get_origin(annotation) not in (
+        dict,
+        list,
+        tuple,
+    ):
+        return Union[tuple(_output(owner, member, kind) for member in members)]  # noqa: UP007
+    return annotation

@@ -1,0 +1,168 @@
+"""Sync functions: in threads, which cannot be stopped, and in processes, which can. On the real clock."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from prunella.actions import ActionError, ActionFailed, ActionTimeout, Failure, action, open_runner, run, try_run
+from prunella.telemetry import Event
+
+
+@action
+def blocks(seconds: float) -> str:
+    time.sleep(seconds)
+    return threading.current_thread().name
+
+
+@action
+def looks() -> None:
+    while True:
+        time.sleep(0.001)
+        trio.from_thread.check_cancelled()
+
+
+async def test_a_sync_function_runs_in_a_thread() -> None:
+    assert await run(blocks, {"seconds": 0.0}) != threading.current_thread().name
+
+
+async def test_cancelling_answers_at_once_and_the_thread_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    events: list[Event] = []
+    begun = time.monotonic()
+    with trio.move_on_after(0.05) as scope:
+        await run(blocks, {"seconds": 0.6}, telemetry=[events.append])
+    assert scope.cancelled_caught
+    assert time.monotonic() - begun < 0.5
+    assert "action.unresponsive" in [event.name for event in events]
+    assert "check_cancelled" in caplog.text
+
+
+async def test_a_thread_that_looks_for_cancellation_is_not_reported() -> None:
+    events: list[Event] = []
+    with trio.move_on_after(0.05):
+        await run(looks, telemetry=[events.append])
+    assert "action.unresponsive" not in [event.name for event in events]
+
+
+async def test_an_unresponsive_thread_counts_until_it_ends() -> None:
+    release = threading.Event()
+
+    @action
+    def waits() -> None:
+        release.wait(10)
+
+    async with open_runner(threads=1) as runner:
+        outcome = await runner.try_run(waits, timeout=0.05)
+        assert isinstance(outcome, Failure)
+        assert isinstance(outcome.error, ActionTimeout)
+        assert runner.threads.borrowed_tokens == 1
+        undone: list[int] = []
+        outcome = await runner.try_run(waits, timeout=0.05, compensate=lambda: undone.append(1))
+        # It got no thread, so there is nothing to undo.
+        assert isinstance(outcome, Failure)
+        assert outcome.error.compensation is None
+        assert not undone
+        release.set()
+        while runner.threads.borrowed_tokens:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        assert await runner.run(waits) is None
+
+
+async def test_a_sync_function_that_returns_a_coroutine_is_found_out() -> None:
+    async def later() -> int:
+        return 1
+
+    @action
+    def work() -> object:
+        return later()
+
+    outcome = await try_run(work)
+    assert isinstance(outcome, Failure)
+    assert "asynchronous" in str(outcome.error)
+
+
+# In processes
+
+
+@action(cpu=True)
+def square(number: int) -> int:
+    return number * number
+
+
+@action(cpu=True)
+def spins(path: str) -> None:
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    while True:
+        pass
+
+
+@action(cpu=True)
+def dies() -> None:
+    os._exit(3)
+
+
+@action(cpu=True)
+def fails() -> None:
+    raise ActionError("from afar", retryable=True, details={"a": 1})
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def written(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.slow
+async def test_work_in_processes(tmp_path: Path) -> None:
+    pytest.importorskip("trio_parallel")
+    path = tmp_path / "pid"
+    async with open_runner(processes=1) as runner:
+        assert await runner.run(square, {"number": 3}) == 9
+        with pytest.raises(ActionError, match="from afar") as caught:
+            await runner.run(fails)
+        assert caught.value.retryable
+        assert caught.value.details == {"a": 1}
+        with pytest.raises(ActionError, match="died"):
+            await runner.run(dies)
+
+        async def cancel_when_it_spins(scope: trio.CancelScope) -> None:
+            while not written(path):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(cancel_when_it_spins, scope)
+                await runner.run(spins, {"path": str(path)})
+        process = int(written(path))
+        with trio.fail_after(5):
+            while is_alive(process):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+    with trio.fail_after(10):
+        assert await run(square, {"number": 4}) == 16
+
+
+def test_the_functions_stay_plain() -> None:
+    assert square(5) == 25
+
+
+async def test_what_raises_in_a_thread_is_the_cause() -> None:
+    @action
+    def work() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(ActionFailed) as caught:
+        await run(work)
+    assert isinstance(caught.value.__cause__, KeyError)
