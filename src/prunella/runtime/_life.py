@@ -189,6 +189,8 @@ class AgentLife(HostedLife):
             self._timer = None
         self.server.life_over(reason)
         super()._finish(reason)
+        if self.host.tree.root.core.stopping:
+            self.rest()  # No supervisor will start it again: whoever waits for it need not wait for the others.
 
     def rest(self) -> None:
         if self.started and self.server.life is None and self.server.ended is None:

@@ -232,6 +232,8 @@ class AgentRef(Generic[A]):
         server = self._runtime.find(self.address)
         if server is None:
             reason = self._runtime.gone(self.address)
+            if reason is None:
+                raise self._runtime.absent(self.address)
             return AgentStatus("stopped", 0, 0, 0, reason)
         if server.suspended:
             state = "suspended"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Context, Directive
 from ..agents._turns import definition_of, visible
@@ -125,6 +126,7 @@ class Runtime:
 
     # Agents.
 
+    @enable_ki_protection
     async def start_agent(self, agent: type[A], id: str | None = None, **options: Any) -> AgentRef[A]:
         """Starts an agent under the runtime's own supervisor, with a restart budget of its own.
 
@@ -182,6 +184,7 @@ class Runtime:
         else:
             request.wake = answered
 
+    @enable_ki_protection
     async def stop_agent(self, agent: AgentRef[Any] | Address | str, reason: Any = None) -> None:
         """Stops an agent for good; see `AgentRef.stop`.
 
@@ -389,6 +392,7 @@ class Runtime:
         self.families.ended(server, server.ended)
         self.reports.ended(server, server.ended)
 
+    @enable_ki_protection
     async def wait_ended(self, address: Address) -> ExitReason:
         """Waits until an agent has ended for good."""
         server = self.find(address)

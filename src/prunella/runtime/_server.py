@@ -545,6 +545,9 @@ class AgentServer:
         except Exception as failure:
             self.runtime.reports.policy_failure(self, failure)
             return
+        if self.spec.debug:
+            about = self.runtime.signals.new("prunella.policy", {})
+            self.runtime.reports.record_turn(self, about, None, self.agent, agent, directives)
         self._commit(agent)
         if directives and self.life is not None:
             self._asks_policy = True
