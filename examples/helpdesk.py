@@ -2,47 +2,52 @@
 
     prunella run examples/helpdesk.py --signals examples/data/helpdesk.jsonl
 
-Some of the events are faulty, and billing crashes on them. It comes back each time and goes on with what waits in
-its mailbox; support does not notice.
+Some of the events are faulty, and billing crashes on them. It comes back each time, with the balance that it had, and
+goes on with what waits in its mailbox; support does not notice.
 """
 
-from __future__ import annotations
-
-from prunella import Child, Supervisor
-from prunella.cli import Mailbox
+from prunella import Agent, Supervisor, on
+from prunella.runtime import AgentSpec
 
 
-async def support(mailbox: Mailbox) -> None:
+class Support(Agent, name="support"):
     """Keeps the list of open tickets."""
-    open_tickets: set[str] = set()
-    while True:
-        async with mailbox.take() as event:
-            ticket = event.data["ticket"]
-            if event.type == "ticket.closed":
-                open_tickets.discard(ticket)
-            else:
-                open_tickets.add(ticket)
+
+    open: frozenset[str] = frozenset()
+
+    @on("ticket.opened", "ticket.answered")
+    def opened(self, ticket: str):
+        return self.set(open=self.open | {ticket})
+
+    @on("ticket.closed")
+    def closed(self, ticket: str):
+        return self.set(open=self.open - {ticket})
 
 
-async def billing(mailbox: Mailbox) -> None:
+class Billing(Agent, name="billing"):
     """Keeps the balance in cents. It trusts its input, and that is its fault."""
-    balance = 0
-    while True:
-        async with mailbox.take() as event:
-            cents = round(float(event.data["amount"]) * 100)
-            if event.type == "invoice.issued":
-                balance += cents // event.data["instalments"]  # the first of them is due
-            else:
-                balance -= cents if event.type == "payment.received" else -cents
+
+    balance: int = 0
+
+    @on("invoice.issued")
+    def issued(self, amount: str, instalments: int):
+        return self.set(balance=self.balance + cents(amount) // instalments)  # the first of them is due
+
+    @on("payment.received")
+    def received(self, amount: str):
+        return self.set(balance=self.balance - cents(amount))
+
+    @on("refund.granted")
+    def refunded(self, amount: str):
+        return self.set(balance=self.balance + cents(amount))
 
 
-mailboxes = [
-    Mailbox("support", "ticket.*"),
-    Mailbox("billing", "invoice.*", "payment.*", "refund.*"),
-]
+def cents(amount: str) -> int:
+    return round(float(amount) * 100)
+
 
 tree = Supervisor(
-    [Child(agent, mailbox, id=mailbox.child) for agent, mailbox in zip((support, billing), mailboxes, strict=True)],
+    [AgentSpec(Support), AgentSpec(Billing, restore="last")],
     id="helpdesk",
     strategy="one_for_one",
     # A crash costs one event. Twenty within five seconds are no longer single bad events: then it gives up.

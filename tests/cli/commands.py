@@ -6,37 +6,65 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 ECHO = """
 import trio
-from prunella import Child, Supervisor
-from prunella.cli import Mailbox
+from prunella import Agent, Rejected, Run, Signal, Stop, Supervisor, on
+from prunella.runtime import AgentSpec
+from prunella.supervision import Backoff
 
-async def echo(mailbox, *, task_status):
-    print("ready", flush=True)
-    task_status.started()
+
+async def say(text):
+    print(text, flush=True)
+
+
+class Echo(Agent, name="echo"):
+    @on("prunella.started")
+    def started(self):
+        return Run(say, {"text": "ready"})
+
+    @on("word.*")
+    def hear(self, signal: Signal):
+        match signal.data:
+            case "crash":
+                raise ValueError("no good")
+            case "no":
+                raise Rejected("not that one")
+            case "stop":
+                return Stop()
+        return Run(say, {"text": f"heard {signal.data}"})
+
+    @on("prunella.stopping")
+    def stopping(self):
+        return Run(say, {"text": "cleaned up"})
+
+
+tree = Supervisor([AgentSpec(Echo, mailbox=2)])
+slow = Supervisor([AgentSpec(Echo, mailbox=2, backoff=Backoff(initial=60, jitter=0))])
+alone = AgentSpec(Echo)
+"""
+
+PLAIN = """
+import trio
+from prunella import Child, Supervisor
+
+async def plain():
     try:
-        while True:
-            async with mailbox.take() as event:
-                if event.data == "crash":
-                    raise ValueError("no good")
-                if event.data == "wait":
-                    print("waiting", flush=True)
-                    await trio.sleep_forever()
-                print("heard", event.data, flush=True)
+        print("ready", flush=True)
+        await trio.sleep_forever()
     finally:
         print("cleaned up", flush=True)
 
-mailboxes = [Mailbox("echo", "word.*", capacity=2)]
-tree = Supervisor([Child(echo, mailboxes[0])])
+tree = Supervisor([Child(plain)])
 """
 
 
 def word(data: object, **changes: object) -> str:
-    """A line with an event for the child `echo`."""
+    """A line with an event for the agent `echo`."""
     return json.dumps({"specversion": "1.0", "id": "1", "source": "/t", "type": "word.said", "data": data, **changes})
 
 
@@ -71,11 +99,16 @@ class Command:
 
 
 def until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Reads the output of a process until a line has that text."""
+    """Reads the output of a process until a line has that text, for a minute at most."""
     assert process.stdout is not None
     lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return lines
+    too_late = threading.Timer(60, process.kill)
+    too_late.start()
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if text in line:
+                return lines
+    finally:
+        too_late.cancel()
     raise AssertionError(f"{text!r} never came:\n{''.join(lines)}")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import ECHO, word
+from tests.cli.commands import ECHO, PLAIN, word
 
 from prunella import Supervisor
-from prunella.cli import Mailbox, main
+from prunella.cli import main
 from prunella.cli._target import TargetError, load
 
 
@@ -18,7 +18,7 @@ from prunella.cli._target import TargetError, load
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setattr(logging.getLogger("prunella.supervision"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("prunella"), "handlers", [])
     before = set(sys.modules)
     Path("echo.py").write_text(ECHO)
     yield tmp_path
@@ -27,7 +27,7 @@ def here(tmp_path, monkeypatch):
 
 
 def plain(text: str) -> None:
-    Path("plain.py").write_text(f"from prunella import Child, Supervisor\nfrom prunella.cli import Mailbox\n{text}")
+    Path("plain.py").write_text(f"from prunella import Agent, Supervisor\n{text}")
 
 
 @pytest.mark.parametrize("target", ["echo.py", "echo.py:tree", "echo", "echo:tree", "./echo.py"])
@@ -35,7 +35,13 @@ def test_every_form_of_a_target(target):
     loaded = load(target)
     assert loaded.name == target
     assert isinstance(loaded.spec, Supervisor)
-    assert [mailbox.child for mailbox in loaded.mailboxes] == ["echo"]
+    assert loaded.has_agents
+
+
+def test_a_target_may_be_a_single_agent():
+    loaded = load("echo.py:alone")
+    assert loaded.spec.id == "echo"
+    assert loaded.has_agents
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_every_form_of_a_target(target):
 def test_a_tree_or_a_function_that_returns_one(text):
     plain(text)
     if "class" in text:
-        with pytest.raises(TargetError, match="'make\\(\\)' is no Supervisor, but make"):
+        with pytest.raises(TargetError, match="'make\\(\\)' is no Supervisor or AgentSpec, but make"):
             load("plain.py:make")
     else:
         assert load("plain.py:make").spec == Supervisor([], id="x")
@@ -76,8 +82,9 @@ def test_a_file_does_not_take_the_place_of_a_module_of_its_name(here):
         ("echo.missing", "there is no module 'echo.missing'"),
         (".echo", "there is no module '.echo'"),
         ("echo.py:tee", "echo.py: has no 'tee' .*; did you mean echo.py:tree\\?"),
-        ("echo.py:echo", "'echo' is an async function"),
-        ("echo.py:mailboxes", "'mailboxes' is no Supervisor, but list"),
+        ("echo.py:say", "'say' is an async function"),
+        ("echo.py:__name__", "'__name__' is no Supervisor or AgentSpec, but str"),
+        ("echo.py:Echo", "'Echo' is a class of agents; what runs is an AgentSpec\\(Echo\\)"),
         ("plain.py:needs", "needs\\(\\) failed\nTypeError: .*missing 1 required"),
     ],
 )
@@ -106,27 +113,6 @@ def test_a_target_that_raises_is_told(text, message, target):
 
 
 @pytest.mark.parametrize(
-    ("mailboxes", "message"),
-    [
-        ("3", "must be a list"),
-        ("[3]", "must be a list"),
-        ("[Mailbox('b', '*')]", "'b', and the tree has none of that path .it has 'a', 'in', 'in/c'"),
-        ("[Mailbox('a'), Mailbox('a')]", "two mailboxes are for the child 'a'"),
-    ],
-)
-def test_bad_mailboxes_are_told(mailboxes, message):
-    tree = "Supervisor([Child(print, id='a'), Supervisor([Child(print, id='c')], id='in')])"
-    plain(f"mailboxes = {mailboxes}\ntree = {tree}")
-    with pytest.raises(TargetError, match=message):
-        load("plain.py")
-
-
-def test_a_mailbox_may_be_for_a_child_below():
-    plain("mailboxes = [Mailbox('in/c')]\ntree = Supervisor([Supervisor([Child(print, id='c')], id='in')])")
-    assert len(load("plain.py").mailboxes) == 1
-
-
-@pytest.mark.parametrize(
     ("file", "message"),
     [
         ("missing", "no such file or directory"),
@@ -142,11 +128,17 @@ def test_a_file_without_events_is_told(capsys, file, message):
     assert capsys.readouterr().err.startswith(f"prunella: {file}: {message}")
 
 
-def test_a_target_without_mailboxes_takes_no_signals(capsys):
-    plain("tree = Supervisor([])")
+def test_a_tree_without_agents_takes_no_signals(capsys):
+    Path("plain.py").write_text(PLAIN)
     Path("events").write_text(word("one"))
     assert main(["run", "plain.py", "--signals", "events"]) == 2
-    assert "plain.py: has no 'mailboxes'" in capsys.readouterr().err
+    assert "plain.py: has no agents, so nobody would hear" in capsys.readouterr().err
+
+
+def test_agents_are_found_at_any_depth_of_a_tree():
+    text = "from prunella.runtime import AgentSpec\nclass A(Agent, name='a'): pass\n"
+    plain(f"{text}tree = Supervisor([Supervisor([AgentSpec(A)], id='in')])")
+    assert load("plain.py").has_agents
 
 
 @pytest.mark.parametrize(
@@ -158,15 +150,3 @@ def test_wrong_usage_is_told(capsys, arguments):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: prunella" in capsys.readouterr().err
-
-
-def test_a_mailbox_is_refused_where_it_is_made():
-    from prunella.errors import InvalidArgument
-    from prunella.signals import InvalidPattern
-
-    with pytest.raises(InvalidArgument, match="child"):
-        Mailbox("", "a")
-    with pytest.raises(InvalidArgument, match="capacity"):
-        Mailbox("a", capacity=0)
-    with pytest.raises(InvalidPattern, match="empty"):
-        Mailbox("a", "ticket..opened")

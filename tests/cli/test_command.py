@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import until, word
+from tests.cli.commands import PLAIN, until, word
 
 from prunella import __version__
 
@@ -22,8 +22,8 @@ def test_the_helpdesk_goes_on_over_the_crashes_of_billing(command):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line.split() for line in lines if line.startswith(("support ", "billing "))][:2] == [
-        ["support", "2091", "2091", "0", "0"],
-        ["billing", "894", "885", "9", "9"],
+        ["support", "2091", "2091", "0", "0", "0"],
+        ["billing", "894", "885", "0", "9", "9"],
     ]
     assert "exits of support: 1 × shutdown" in lines
     assert "exits of billing: 5 × ValueError, 4 × ZeroDivisionError, 1 × shutdown" in lines
@@ -73,10 +73,10 @@ def test_bad_lines_are_told_with_their_place_and_good_ones_are_handled(command, 
     done = command.run("run", "echo.py", "--signals", "events")
     assert done.returncode == 65
     assert done.stderr.splitlines() == [
-        "prunella: events:2: not JSON: Expecting value, at character 1",
-        "prunella: events:3: not UTF-8, at byte 1",
-        "prunella: events:4: not a CloudEvent: expected an object, got a list",
-        "prunella: events:7: not a CloudEvent: 'id' is not a text, or empty",
+        "prunella: events:2: cannot decode the document: no JSON at character 0: Expecting value",
+        "prunella: events:3: cannot decode the document: expected UTF-8, got something else at byte 0",
+        "prunella: events:4: cannot decode the document: expected an object, got a list",
+        "prunella: events:7: cannot decode id: expected a non-empty string without control characters and lone surrogates, got other text",
     ]
     assert "heard one\n" in done.stdout
     assert "heard two\n" in done.stdout
@@ -178,37 +178,38 @@ def test_an_interrupt_is_heard_although_the_shell_had_it_ignored(command, echo):
     assert process.wait() == 0
 
 
-def test_a_child_that_never_waits_can_be_interrupted(command):
+def test_an_agent_that_never_ends_its_turn_can_be_interrupted(command):
     command.write(
         "busy.py",
         "import os, signal",
-        "from prunella import Child, Supervisor",
-        "from prunella.cli import Mailbox",
-        "async def busy(mailbox):",
-        "    async with mailbox.take():",
+        "from prunella import Agent, on",
+        "from prunella.runtime import AgentSpec",
+        "class Busy(Agent, name='busy'):",
+        "    @on('**')",
+        "    def work(self):",
         "        os.kill(os.getpid(), signal.SIGINT)",  # as the system would send it from outside
         "        for _ in range(1000): pass",
         "        os.kill(os.getpid(), signal.SIGINT)",
         "        while True: pass",
-        "mailboxes = [Mailbox('busy', '**')]",
-        "tree = Supervisor([Child(busy, mailboxes[0])])",
+        "tree = AgentSpec(Busy)",
     )
     command.write("events", word("one"))
     done = command.run("run", "busy.py", "--signals", "events")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "1 event was interrupted while busy handled it" in done.stdout
+    assert "NOT WELL: it was killed by a second interrupt" in done.stdout
+    assert "NOT WELL: 1 event was " in done.stdout
 
 
 def test_what_is_left_waiting_by_an_early_end_is_told(command, echo):
-    command.write("events", word("wait"), *[word(n) for n in range(100)])
-    process = command.start("run", "echo.py", "--signals", "events")
-    until(process, "waiting")
+    command.write("events", word("crash"), *[word(n) for n in range(100)])
+    process = command.start("run", "echo.py:slow", "--signals", "events")
+    until(process, "echo restarting, 1 handled, 2 waiting")
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate()
     assert process.returncode == 1
     assert "NOT WELL: events was not read to its end" in rest
-    assert "NOT WELL: 1 event was interrupted while echo handled it" in rest
-    assert "+ 1 interrupted + " in rest
+    assert "NOT WELL: 2 events were left waiting for echo" in rest
+    assert "3 in = 0 handled + 1 crashed on + 0 refused + 2 left waiting" in rest
     assert "nothing queued was lost" not in rest
 
 
@@ -217,40 +218,118 @@ def test_a_tree_that_gives_up_is_told(command, echo):
     done = command.run("run", "echo.py", "--signals", "events")
     assert done.returncode == 1
     assert "NOT WELL: supervisor 'supervisor' gave up over child 'echo': ValueError: no good" in done.stdout
-    assert "= 0 handled + 4 crashed on + 0 refused + " in done.stdout
+    assert "= 0 handled + 4 crashed on + " in done.stdout
     assert "  word.said  E0  ValueError: no good" in done.stdout
 
 
-def test_a_child_that_has_ended_for_good_keeps_nobody_waiting(command):
+def test_an_agent_alone_that_crashes_too_often_is_told(command, echo):
+    command.write("events", *[word("crash", id=f"E{n}") for n in range(10)])
+    done = command.run("run", "echo.py:alone", "--signals", "events")
+    assert done.returncode == 1
+    assert "gave up over child 'echo': ValueError: no good" in done.stdout
+
+
+def test_an_agent_that_has_ended_for_good_keeps_nobody_waiting(command, echo):
+    command.write("events", word("one"), word("stop"), *[word(n) for n in range(50)])
+    done = command.run("run", "echo.py", "--signals", "events")
+    assert done.returncode == 1
+    assert "52 in = 2 handled + 0 crashed on + " in done.stdout
+    assert "left waiting for echo" in done.stdout
+
+
+def test_a_run_ends_when_a_single_agent_has_ended(command, echo):
+    process = command.start("run", "echo.py:alone", "--signals", "-", stdin=subprocess.PIPE)
+    process.stdin.write(word("stop") + "\n")
+    process.stdin.flush()  # the standard input stays open
+    until(process, "echo.py:alone: the tree ended after")
+    assert process.wait() == 0
+
+
+def test_a_run_ends_when_its_tree_has_shut_itself_down(command):
     command.write(
         "once.py",
-        "import trio",
         "from prunella import Child, Supervisor",
-        "from prunella.cli import Mailbox",
-        "async def once(mailbox):",
-        "    async with mailbox.take():",
-        "        while not mailbox.waiting:",
-        "            await trio.sleep(0)",
-        "mailboxes = [Mailbox('once', '**', capacity=1)]",
-        "tree = Supervisor([Child(once, mailboxes[0], restart='transient')])",
+        "async def once(): pass",
+        "child = Child(once, restart='transient', significant=True)",
+        "tree = Supervisor([child], auto_shutdown='any_significant')",
     )
-    command.write("events", *[word(n) for n in range(50)])
-    done = command.run("run", "once.py", "--signals", "events")
-    assert done.returncode == 1
-    assert "50 in = 1 handled + 0 crashed on + 48 refused + 1 left waiting" in done.stdout
-    assert "NOT WELL: 1 event was left waiting for once" in done.stdout
+    done = command.run("run", "once.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "once.py: the tree ended after" in done.stdout
+
+
+def test_an_event_that_an_agent_refuses_is_told_and_counted(command, echo):
+    command.write("events", word("no", id="E1"), word("one"), word("x", type="other"))
+    done = command.run("run", "echo.py", "--signals", "events")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "echo refused word.said: Rejected: not that one" in done.stdout
+    assert "\necho refused\n  word.said  E1  Rejected: not that one\n" in done.stdout
+    assert "refused, as no agent takes them: 1 × other" in done.stdout
+    assert "3 in = 1 handled + 0 crashed on + 2 refused" in done.stdout
+
+
+def test_an_event_goes_to_every_agent_that_takes_its_type_also_to_one_that_was_spawned(command):
+    command.write(
+        "many.py",
+        "import trio",
+        "from prunella import Agent, Emit, Run, SpawnAgent, Supervisor, on",
+        "from prunella.runtime import AgentSpec",
+        "class Worker(Agent, name='worker'):",
+        "    @on('work')",
+        "    def work(self): return Run(trio.sleep, {'seconds': 0.3}, then='done')",
+        "    @on('done')",
+        "    def done(self): return Emit('thanks')",
+        "class Boss(Agent, name='boss'):",
+        "    @on('hire')",
+        "    def hire(self, tag: str): return SpawnAgent(Worker, tag=tag)",
+        "    @on('work')",
+        "    def work(self): pass",
+        "tree = Supervisor([AgentSpec(Boss)])",
+    )
+    events = [("hire", {"tag": "a"}), ("hire", {"tag": "b"})]
+    hire, work = [word(data, type=type) for type, data in events], [word({}, type="work")] * 3
+    command.write("events", *hire, *work)
+    done = command.run("run", "many.py", "--signals", "events", "--rate", "10")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["boss", "5", "5", "0", "0", "0"] in lines
+    assert ["boss/a", "3", "3", "0", "0", "0"] in lines
+    assert ["boss/b", "3", "3", "0", "0", "0"] in lines
+    assert "5 events were read; one that several agents take counts for each of them" in done.stdout
+    assert "11 in = 11 handled + 0 crashed on + 0 refused" in done.stdout
+
+
+def test_a_plain_tree_runs_as_well(command):
+    command.write("plain.py", PLAIN)
+    process = command.start("run", "plain.py")
+    until(process, "plain started")
+    process.send_signal(signal.SIGTERM)
+    lines = until(process, "stopped by SIGTERM")
+    assert "cleaned up\n" in lines
+    assert process.wait() == 0
+
+
+def test_a_tree_that_cannot_start_is_told(command):
+    command.write(
+        "taken.py",
+        "from prunella import Supervisor",
+        "tree = Supervisor([], id='prunella')",
+    )
+    done = command.run("run", "taken.py")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "NOT WELL: " in done.stdout
+    assert "two have the id 'prunella'" in done.stdout
 
 
 def test_a_closed_pipe_ends_it_quietly(command):
     command.write(
         "silent.py",
-        "from prunella import Child, Supervisor",
-        "from prunella.cli import Mailbox",
-        "async def silent(mailbox):",
-        "    while True:",
-        "        async with mailbox.take(): pass",
-        "mailboxes = [Mailbox('silent', '**')]",
-        "tree = Supervisor([Child(silent, mailboxes[0])])",
+        "from prunella import Agent, Supervisor, on",
+        "from prunella.runtime import AgentSpec",
+        "class Silent(Agent, name='silent'):",
+        "    @on('**')",
+        "    def hear(self): pass",
+        "tree = Supervisor([AgentSpec(Silent)])",
     )
     process = command.start("run", "silent.py", "--signals", "-", stdin=subprocess.PIPE)
     until(process, "silent started")
@@ -278,7 +357,8 @@ def test_the_log_with_tracebacks_is_there_when_asked_for(command, echo):
     loud = command.run("run", "echo.py", "--signals", "events", "--verbose")
     assert loud.returncode == 0
     assert "Traceback" in loud.stderr
-    assert "prunella.supervision: child echo crashed" in loud.stderr
+    assert "prunella.supervision: child supervisor/echo crashed" in loud.stderr
+    assert "prunella.runtime: agent echo crashed on signal word.said" in loud.stderr
 
 
 def at_a_terminal(command, *arguments, **environment):
@@ -303,7 +383,7 @@ def test_at_a_terminal_it_draws_the_tree(command):
     )
     assert (status, complaints) == (0, "")
     assert "├─ support" in written
-    assert "crashed on" in written
+    assert "mailbox" in written
     assert "nothing queued was lost" in written
 
 

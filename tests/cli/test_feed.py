@@ -1,4 +1,4 @@
-"""From lines to mailboxes, and out of them."""
+"""From lines to agents, and what becomes of the events."""
 
 from __future__ import annotations
 
@@ -11,44 +11,27 @@ import trio.lowlevel
 import trio.testing
 from tests.cli.commands import word
 
-from prunella.cli import CloudEvent, Mailbox
+from prunella import Agent, Supervisor, on
 from prunella.cli import _input as input_module
-from prunella.cli._events import NotAnEventError, read_event
 from prunella.cli._feed import Feed
 from prunella.cli._input import Input
-from prunella.supervision import Exit
-
-ONE = CloudEvent("1", "/t", "word.said", "one")
-
-
-def test_an_event_of_a_line():
-    assert read_event(word("one").encode()) == ONE
-    assert read_event(b'{"specversion":"1.0","id":"1","source":"s","type":"t","more":1}').data is None
+from prunella.cli._tally import Account, Tally, Trouble
+from prunella.runtime import AgentSpec, SignalDropped, TurnEvent, open_runtime
+from prunella.telemetry import ErrorInfo
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        (b"", "not JSON"),
-        (b"{", "not JSON: .* at character 2"),
-        (b'{"a": NaN}', "not JSON that can be read: NaN"),
-        (b"9" * 5_000, "not JSON that can be read"),
-        (b"[" * 200_000, "nested too deeply"),
-        (b'"\xff"', "not UTF-8, at byte 2"),
-        (b"null", "expected an object, got null"),
-        (b"true", "expected an object, got a boolean"),
-        (b"3", "expected an object, got a number"),
-        (b'"x"', "expected an object, got a text"),
-        (b"{}", "'specversion' is missing"),
-        (word(1, id=1).encode(), "'id' is not a text"),
-        (word(1, source="").encode(), "'source' is not a text, or empty"),
-        (word(1, type=None).encode(), "'type' is not a text"),
-        (word(1, specversion="2.0").encode(), "not a CloudEvent of version 1.0"),
-    ],
-)
-def test_a_line_that_holds_none(line, problem):
-    with pytest.raises(NotAnEventError, match=problem):
-        read_event(line)
+class First(Agent, name="first"):
+    heard: int = 0
+
+    @on("word.*")
+    def hear(self):
+        return self.set(heard=self.heard + 1)
+
+
+class Second(First, name="second"):
+    @on("**.end")
+    def end(self):
+        pass
 
 
 async def lines_of(path: Path) -> list[tuple[int, bytes | None]]:
@@ -86,113 +69,125 @@ async def test_waiting_for_a_pipe_is_given_up_at_once(tmp_path):
     os.close(writer)
 
 
-def feed_of(tmp_path: Path, mailboxes: list[Mailbox], *lines: str, rate: float | None = None) -> Feed:
+def feed_of(tmp_path: Path, *lines: str, rate: float | None = None) -> Feed:
     path = tmp_path / "events"
     path.write_text("\n".join(lines))
-    return Feed(Input(str(path)), mailboxes, rate, print)
+    return Feed(Input(str(path)), rate, print, Tally())
 
 
-async def test_the_first_mailbox_that_takes_a_type_gets_the_event(tmp_path):
-    first, second = Mailbox("a", "word.*"), Mailbox("b", "word.*", "**.end")
-    feed = feed_of(tmp_path, [first, second], word(1), word(2, type="the.end"), word(3, type="no"), word(4, type="\t"))
-    await feed.run()
-    assert feed.accepted == {"a": 1, "b": 1}
-    assert feed.refused == {"no": 1, "\t": 1}
+async def test_every_agent_that_takes_a_type_gets_the_event(tmp_path):
+    types = ["word.said", "the.end", "no", "prunella.started"]
+    feed = feed_of(tmp_path, *[word({}, type=type) for type in types])
+    async with open_runtime(Supervisor([AgentSpec(First), AgentSpec(Second)])) as runtime:
+        await feed.run(runtime)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [runtime.ref(id).state().heard for id in ("first", "second")] == [1, 1]
+    assert {agent: account.delivered for agent, account in feed._tally.accounts.items()} == {"first": 1, "second": 2}
+    assert feed.not_taken == {"no": 1, "prunella.started": 1}
     assert (feed.events, feed.finished) == (4, True)
 
 
-async def test_the_types_of_refused_events_are_bounded(tmp_path):
-    feed = feed_of(tmp_path, [], *[word(n, type=f"t{n}") for n in range(100)])
-    await feed.run()
-    assert feed.refused["other types"] == 80
-    assert feed.refused.total() == 100
+async def test_the_types_of_events_that_nobody_takes_are_bounded(tmp_path):
+    feed = feed_of(tmp_path, *[word(n, type=f"t{n}") for n in range(100)])
+    async with open_runtime() as runtime:
+        await feed.run(runtime)
+    assert feed.not_taken["other types"] == 80
+    assert feed.not_taken.total() == 100
 
 
 async def test_a_full_mailbox_makes_the_feed_wait(tmp_path):
-    mailbox = Mailbox("a", "**", capacity=2)
-    feed = feed_of(tmp_path, [mailbox], *[word(n) for n in range(5)])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(feed.run)
-        while feed.events < 2:
-            await trio.lowlevel.checkpoint()
+    feed = feed_of(tmp_path, *[word(n) for n in range(5)])
+    async with open_runtime(AgentSpec(First, mailbox=2)) as runtime:
+        agent = runtime.ref("first")
+        await agent.suspend()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.run, runtime)
+            while feed.events < 2:
+                await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
+            assert (agent.status().mailbox, feed.events) == (2, 2)
+            await agent.resume()
         await trio.testing.wait_all_tasks_blocked()
-        assert (mailbox.waiting, feed.events) == (3, 2)
-        for n in range(5):
-            async with mailbox.take() as event:
-                assert event.data == n
+        assert agent.state().heard == 5
     assert feed.events == 5
 
 
-async def test_the_rate_is_kept(tmp_path, autojump_clock):
-    mailbox = Mailbox("a", "**", capacity=1_000)
-    feed = feed_of(tmp_path, [mailbox], *[word(n) for n in range(1_000)], rate=100)
-    began = trio.current_time()
-    await feed.run()
-    assert 9.9 < trio.current_time() - began < 10.1
-
-
-async def test_an_event_is_handled_crashed_on_or_interrupted():
-    mailbox = Mailbox("a")
-
-    async def handle(error: BaseException | None) -> None:
-        await mailbox.put(ONE)
-        async with mailbox.take():
-            if error is not None:
-                raise error
-
-    await handle(None)
-    with pytest.raises(Exit):
-        await handle(Exit())
-    with pytest.raises(ValueError, match="no good"):
-        await handle(ValueError("no good"))
-    with pytest.raises(BaseExceptionGroup):
-        await handle(BaseExceptionGroup("", [KeyboardInterrupt(), KeyError("k")]))
-    with pytest.raises(KeyboardInterrupt):
-        await handle(KeyboardInterrupt())
-    with trio.CancelScope() as scope:
-        await mailbox.put(ONE)
-        async with mailbox.take():
-            scope.cancel()
-            await trio.lowlevel.checkpoint()
-    assert (mailbox.handled, mailbox.crashed_on, mailbox.interrupted, mailbox.waiting) == (2, 2, 2, 0)
-    assert [(loss.event, loss.error) for loss in mailbox.losses] == [
-        (ONE, "ValueError: no good"),
-        (ONE, "KeyError: 'k'"),
-    ]
-
-
-async def test_a_mailbox_is_idle_when_the_last_event_is_settled():
-    mailbox = Mailbox("a")
-    await mailbox.wait_idle()
-    await mailbox.put(ONE)
-    await mailbox.put(ONE)
-    seen = []
-
-    async def wait() -> None:
-        await mailbox.wait_idle()
-        seen.append((mailbox.handled, mailbox.waiting))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        nursery.start_soon(wait)
-        for _ in range(2):
-            async with mailbox.take():
-                await trio.testing.wait_all_tasks_blocked()
-                assert not seen
-    assert seen == [(2, 0)] * 2
-
-
-async def test_a_closed_mailbox_takes_nothing_and_remembers_what_waited():
-    mailbox = Mailbox("a", capacity=1)
-    assert await mailbox.put(ONE)
-    async with trio.open_nursery() as nursery:
-
-        async def put() -> None:
-            assert not await mailbox.put(ONE)
-
-        nursery.start_soon(put)
-        nursery.start_soon(mailbox.wait_idle)
+async def test_an_agent_that_comes_later_is_heard_of(tmp_path):
+    feed = feed_of(tmp_path, word(1), word(2), rate=0.5)
+    async with open_runtime(AgentSpec(First), telemetry=[feed.hear]) as runtime:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.run, runtime)
+            while not feed.events:
+                await trio.lowlevel.checkpoint()
+            await runtime.start_agent(Second, "later")
+            feed.rate = None
+            nursery.cancel_scope.deadline = trio.current_time() + 30
         await trio.testing.wait_all_tasks_blocked()
-        mailbox.close()
-    assert not await mailbox.put(ONE)
-    assert (mailbox.waiting, mailbox.closed) == (1, True)
+        assert runtime.ref("first").state().heard == 2
+        assert runtime.ref("later").state().heard == 1
+
+
+async def test_an_event_for_an_agent_that_has_ended_is_not_taken(tmp_path):
+    feed = feed_of(tmp_path, word(1))
+    async with open_runtime(AgentSpec(First)) as runtime:
+        agent = runtime.ref("first")
+        assert feed._takers_of(runtime, "word.said") == (agent,)
+        await agent.stop()
+        await feed.run(runtime)
+    assert feed.not_taken == {"word.said": 1}
+    assert feed._tally.accounts["first"] == Account()
+
+
+async def test_the_rate_is_kept(tmp_path, autojump_clock):
+    feed = feed_of(tmp_path, *[word(n) for n in range(1_000)], rate=100)
+    async with open_runtime(AgentSpec(First)) as runtime:
+        began = trio.current_time()
+        await feed.run(runtime)
+        assert 9.9 < trio.current_time() - began < 10.1
+
+
+def turn(id: str, outcome: str, error: ErrorInfo | None = None) -> TurnEvent:
+    return TurnEvent(
+        time=0.0, agent="a", signal_type="t", signal_id=id, outcome=outcome, duration=0.0, mailbox=0, error=error
+    )
+
+
+def test_what_becomes_of_each_delivery_is_counted():
+    tally = Tally()
+    for id in ("1", "2", "3", "4", "5", "6", "6"):
+        tally.deliver("a", id)
+    tally.withdraw("a", "5")
+    assert tally.unsettled == tally.accounts["a"].unsettled == 6
+    tally.hear(turn("1", "committed"))
+    tally.hear(turn("2", "Rejected", ErrorInfo("Rejected", "no")))
+    tally.hear(turn("3", "crashed", ErrorInfo("KeyError", "")))
+    tally.hear(turn("4", "interrupted"))
+    tally.hear(SignalDropped(time=0.0, agent="a", signal_type="t", signal_id="4"))
+    tally.hear(turn("6", "committed"))
+    assert tally.unsettled == 1  # the same id came twice
+    tally.hear(turn("6", "committed"))
+    assert tally.accounts["a"] == Account(
+        delivered=6, handled=3, refused=1, crashed_on=1, left_waiting=1, turns=3,
+        refusals=[Trouble("t", "2", "Rejected: no")], crashes=[Trouble("t", "3", "KeyError")],
+    )  # fmt: skip
+    assert tally.unsettled == 0
+
+
+def test_signals_from_elsewhere_are_in_no_account_but_that_of_turns():
+    tally = Tally()
+    tally.hear(turn("1", "committed"))
+    tally.hear(turn("2", "crashed"))
+    tally.hear(SignalDropped(time=0.0, agent="a", signal_type="t", signal_id="3"))
+    assert tally.accounts["a"] == Account(turns=1)
+
+
+def test_of_many_agents_and_troubles_the_first_are_kept():
+    tally = Tally()
+    for n in range(2_000):
+        tally.deliver(f"a{n}", "1")
+    assert len(tally.accounts) == 1_001
+    assert tally.accounts["(other agents)"].delivered == 1_000
+    for n in range(100):
+        tally.deliver("a", str(n))
+        tally.hear(turn(str(n), "crashed"))
+    assert len(tally.account("a").crashes) == 20

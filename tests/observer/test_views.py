@@ -12,7 +12,8 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from prunella import Child, Supervisor
-from prunella.observer import Happening, Lines, Live, Picture, Traffic, describe, duration, one_line, rows
+from prunella.observer import AgentFigures, Happening, Lines, Live, Picture, describe, duration, one_line, rows
+from prunella.runtime import EffectException, TurnEvent
 from prunella.supervision import (
     ChildExited,
     ChildRestarted,
@@ -29,6 +30,7 @@ from prunella.supervision import (
     open_supervisor,
     tree,
 )
+from prunella.telemetry import ErrorInfo
 
 
 async def crash_after(seconds: float) -> None:
@@ -45,37 +47,50 @@ SHOP = Supervisor(
 )
 
 
+TURN = {"time": 0.0, "signal_type": "t", "signal_id": "1", "duration": 0.0, "mailbox": 0}
+
+
 @pytest.fixture(scope="module")
 def picture():
     async def main() -> Picture:
         async with open_supervisor(SHOP) as supervisor:
             await trio.sleep(90)
-            traffic = {"database": Traffic(3, 1_200, 0), "fronts/mail": Traffic(0, 7, 1)}
-            return Picture("shop.py", 90.0, "1210 in", tree(supervisor), traffic)
+            agents = {
+                "shop/database": AgentFigures("database", "suspended", 3, 0, 1_200),
+                "shop/fronts/mail": AgentFigures("post/mail", "running", 0, 1, 7),
+            }
+            return Picture("shop.py", 90.0, "1210 in", (tree(supervisor),), agents)
 
     return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 def wide(picture: Picture, children: int) -> Picture:
     """The picture with many children."""
-    first, *_ = picture.tree.children
-    return attrs.evolve(picture, tree=attrs.evolve(picture.tree, children=(first,) * children))
+    (root,) = picture.trees
+    return attrs.evolve(picture, trees=(attrs.evolve(root, children=root.children[:1] * children),))
 
 
 def test_rows_are_the_tree_from_the_root_down(picture):
     assert [(row.branch + row.id, row.state, row.restarts, row.uptime) for row in rows(picture)] == [
         ("shop", "running", 0, 90.0),
-        ("├─ database", "running", 0, 90.0),
+        ("├─ database", "suspended", 0, 90.0),
         ("└─ fronts", "running", 0, 90.0),
         ("   ├─ web", "running", 0, 90.0),
         ("   └─ mail", "running", 1, 30.0),
     ]
-    assert [row.traffic and row.traffic.handled for row in rows(picture)] == [None, 1200, None, None, 7]
+    assert [row.agent and row.agent.handled for row in rows(picture)] == [None, 1200, None, None, 7]
+    assert [row.name for row in rows(picture)] == ["shop", "database", "fronts", "fronts/web", "post/mail"]
+
+
+def test_several_trees_stand_one_below_the_other(picture):
+    shown = attrs.evolve(picture, trees=picture.trees * 2)
+    assert [row.branch + row.id for row in rows(shown)] == [row.branch + row.id for row in rows(picture)] * 2
 
 
 def test_a_life_that_does_not_end_has_a_row_of_its_own(picture):
-    mail = picture.tree.children[1].children[1].info
-    shown = attrs.evolve(picture, tree=attrs.evolve(picture.tree, unresponsive=(mail,)))
+    (root,) = picture.trees
+    mail = root.children[1].children[1].info
+    shown = attrs.evolve(picture, trees=(attrs.evolve(root, unresponsive=(mail,)),))
     last = list(rows(shown))[-1]
     assert (last.branch + last.id, last.state, last.uptime) == ("└─ mail", "unresponsive", None)
 
@@ -128,6 +143,27 @@ def test_a_crash_is_told_with_its_place():
     assert told == Happening(f"a crashed: ValueError: no good (test_views.py:{line}, in crashed)", True)
 
 
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (TurnEvent(agent="a", outcome="committed", **TURN), None),
+        (TurnEvent(agent="a", outcome="crashed", **TURN), None),
+        (TurnEvent(agent="a", outcome="interrupted", **TURN), None),
+        (
+            TurnEvent(agent="a", outcome="Rejected", error=ErrorInfo("Rejected", "no\r"), **TURN),
+            "a refused t: Rejected: no ",
+        ),
+        (TurnEvent(agent="a", outcome="Rejected", **TURN), "a refused t: no reason is known"),
+        (
+            EffectException(time=0.0, agent="a", directive="Run", duration=1.0, error=ErrorInfo("KeyError", "")),
+            "a failed at Run: KeyError",
+        ),
+    ],
+)
+def test_what_an_agent_refuses_or_fails_at_is_said_in_a_line(event, text):
+    assert describe(event) == (None if text is None else Happening(text, True))
+
+
 def test_what_keeps_a_tree_from_ending_is_told():
     told = describe(StillStopping(time=0.0, waiting_for=("a", "b"), seconds=20.1))
     assert told == Happening("still waiting, after 20 s, for a, b", True)
@@ -146,17 +182,17 @@ def test_plain_lines_are_few(picture):
         view.show(picture)
         view.show(picture)
         view.show(attrs.evolve(picture, status="1211 in"))
-    standing = "database running, 1200 handled, 3 waiting  |  fronts/mail running, 1 restart, 7 handled"
+    standing = "database suspended, 1200 handled, 3 waiting  |  post/mail running, 1 restart, 7 handled, 1 effect"
     assert written == [
         f"1 min 30 s  line 0\n1 min 30 s  line 1\n1 min 30 s  … and 3 more\n1 min 30 s  1210 in  |  {standing}\n",
         f"1 min 30 s  1211 in  |  {standing}\n",
     ]
 
 
-def test_plain_lines_name_those_children_that_need_attention_if_none_has_traffic(picture):
+def test_plain_lines_name_those_children_that_need_attention_if_none_is_an_agent(picture):
     written: list[str] = []
     view = Lines(written.append)
-    view.show(attrs.evolve(picture, traffic={}, status=""))
+    view.show(attrs.evolve(picture, agents={}, status=""))
     assert written == ["1 min 30 s  fronts/mail running, 1 restart\n"]
     view.show(Picture("shop.py", 91.0))
     assert len(written) == 1
@@ -177,12 +213,12 @@ def drawn(picture: Picture, *happenings: str, width: int = 80, height: int = 24)
 def test_a_terminal_shows_the_tree(picture):
     assert [line.rstrip() for line in drawn(picture, "mail crashed")] == [
         "shop.py  1 min 30 s  1210 in",
-        "child        state    restarts      uptime  waiting  handled  crashed on",
-        "shop         running            1 min 30 s",
-        "├─ database  running         0  1 min 30 s        3     1200           0",
-        "└─ fronts    running         0  1 min 30 s",
-        "   ├─ web    running         0  1 min 30 s",
-        "   └─ mail   running         1      30.0 s        0        7           1",
+        "child        state      restarts      uptime  mailbox  effects  handled",
+        "shop         running           0  1 min 30 s",
+        "├─ database  suspended         0  1 min 30 s        3        0     1200",
+        "└─ fronts    running           0  1 min 30 s",
+        "   ├─ web    running           0  1 min 30 s",
+        "   └─ mail   running           1      30.0 s        0        1        7",
         "",
         "mail crashed",
     ]

@@ -31,7 +31,7 @@ _RATE_AT_A_TERMINAL = 500.0
 
 _EXIT_STATUS = """\
 exit status:
-  0   all went well: the tree ended or was stopped in order, every event was handled
+  0   all went well: the tree ended or was stopped in order, every event was handled, crashed on or refused
   1   the tree gave up, or the numbers of the summary are not as they must be
   2   wrong usage: no such target, no such file, no events in it
   65  all went well, but some lines of the input were no events
@@ -39,8 +39,8 @@ exit status:
 """
 
 _TARGETS = """\
-TARGET is MODULE, MODULE:NAME, PATH.py or PATH.py:NAME. NAME is that of a Supervisor, or of a function
-without arguments that returns one; it defaults to "tree".
+TARGET is MODULE, MODULE:NAME, PATH.py or PATH.py:NAME. NAME is that of a Supervisor or an AgentSpec, or of a
+function without arguments that returns one; it defaults to "tree".
 """
 
 
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("target", metavar="TARGET", help="the module or file with the tree")
     run.add_argument(
-        "--signals", metavar="FILE", help="feed it CloudEvents, one JSON object a line; - is the standard input"
+        "--signals", metavar="FILE", help="feed its agents CloudEvents, one JSON object a line; - is the standard input"
     )
     run.add_argument(
         "--rate",
@@ -149,8 +149,8 @@ def _run(options: argparse.Namespace) -> int:
         target = load(options.target)
         if options.signals is None:
             return _run_tree(target, None, options)
-        if not target.mailboxes:
-            raise TargetError(f"{options.target}: has no 'mailboxes', so nobody would hear the events of --signals")
+        if not target.has_agents:
+            raise TargetError(f"{options.target}: has no agents, so nobody would hear the events of --signals")
         with closing(Input(options.signals)) as input:
             return _run_tree(target, input, options)
     except (TargetError, InputError) as error:
@@ -163,17 +163,19 @@ def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) 
 
     from ._feed import Feed
     from ._run import Run
+    from ._tally import Tally
 
     at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    tally = Tally()
     feed: Feed | None = None
     if input is not None:
         rate = options.rate
         if rate is None and at_terminal and input.is_file:
             rate = _RATE_AT_A_TERMINAL
-        feed = Feed(input, target.mailboxes, rate or None, _complain)
+        feed = Feed(input, rate or None, _complain, tally)
     _set_up_log(options.verbose)
     with _view(live=at_terminal and not options.verbose) as view, _interrupts():
-        summary = trio.run(Run(target, feed, view))
+        summary = trio.run(Run(target, feed, tally, view))
     status = NOT_WELL if summary.problems() else OK if feed is None else _status_of_input(feed)
     try:
         _write(summary.text(width=shutil.get_terminal_size().columns if at_terminal else None))
@@ -212,7 +214,7 @@ def _set_up_log(verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     else:
         # The view says what happens in a line. A target that sets up logging by itself gets what it asks for.
-        logging.getLogger("prunella.supervision").addHandler(logging.NullHandler())
+        logging.getLogger("prunella").addHandler(logging.NullHandler())
 
 
 def _view(*, live: bool) -> AbstractContextManager[Lines | Live]:

@@ -1,4 +1,4 @@
-"""Runs a tree from its start to its end, and a view and the input beside it."""
+"""Runs a tree in a runtime from its start to its end, and a view and the input beside it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
+import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..observer import Happening, Picture, Traffic, describe
+from ..agents import Agent
+from ..observer import AgentFigures, Happening, Picture, describe
+from ..runtime import AgentEnded, AgentRef, AgentSpec, Runtime, open_runtime
 from ..supervision import (
-    ChildState,
-    StartFailed,
+    ChildExited,
+    GaveUp,
+    Restart,
+    SupervisionError,
+    Supervisor,
     SupervisorFailed,
-    SupervisorHandle,
     SupervisorStopped,
     TreeNode,
-    open_supervisor,
-    tree,
 )
 from ..telemetry import Event
 from ._feed import Feed
+from ._names import Names, is_routine, visible_trees
 from ._summary import Record, Summary
+from ._tally import Tally
 from ._target import Target
 
 __all__ = ["Run", "View"]
@@ -46,25 +51,30 @@ class Run:
     Args:
         target: what is run.
         feed: where its events come from; None if it gets none, and then it runs until it ends or is stopped.
+        tally: what became of them.
         view: where people look.
 
     Attributes:
         output_error: why nothing can be shown any more. If it is that nobody reads it, that stops the tree.
     """
 
-    def __init__(self, target: Target, feed: Feed | None, view: View) -> None:
+    def __init__(self, target: Target, feed: Feed | None, tally: Tally, view: View) -> None:
         self.output_error: OSError | None = None
         self._target = target
         self._feed = feed
         self._view = view
+        self._tally = tally
         self._record = Record()
-        self._handle: SupervisorHandle | None = None
-        self._tree: TreeNode | None = None
+        self._names = Names(target.spec)
+        self._runtime: Runtime | None = None
+        self._trees: tuple[TreeNode, ...] = ()
+        self._agents: dict[str, AgentFigures] = {}
         self._began = 0.0
         self._changed = trio.Event()
         self._start = trio.CancelScope()
         self._work = trio.CancelScope()
         self._all_handled = False
+        self._ended = False
         self._stopped_by: str | None = None
         self._signal: signal.Signals | None = None
         self._killed = False
@@ -88,15 +98,13 @@ class Run:
             nursery.cancel_scope.cancel()
         seconds = trio.current_time() - self._began
         await self._show()  # what has happened since the last picture
-        return Summary(
-            self._target.name, seconds, self._ending(), self._failure, self._record, self._target.mailboxes, self._feed
-        )
+        return Summary(self._target.name, seconds, self._ending(), self._failure, self._record, self._tally, self._feed)
 
     def stop(self, by: str) -> None:
         """Stops the tree in order, and so ends the run."""
         self._stopped_by = self._stopped_by or by
         # While children still start there is no block to leave; a start in progress is cut off.
-        (self._start if self._handle is None else self._work).cancel(reason=f"stopped by {by}")
+        (self._start if self._runtime is None else self._work).cancel(reason=f"stopped by {by}")
 
     def _signalled(self, number: signal.Signals, token: trio.lowlevel.TrioToken) -> bool:
         """Called in the midst of whatever runs.
@@ -109,7 +117,7 @@ class Run:
             self._killed = self._killed or number is self._signal is signal.SIGINT
             return number is signal.SIGINT
         self._signal = number
-        if number is signal.SIGINT and self._handle is None:
+        if number is signal.SIGINT and self._runtime is None:
             return True  # children still start, and there is no block to leave
         token.run_sync_soon(self.stop, number.name)
         return False
@@ -126,15 +134,19 @@ class Run:
     # The tree.
 
     async def _supervise(self) -> None:
+        spec = self._target.spec
+        if isinstance(spec, Supervisor):
+            # Its end is the end of the run, however it comes.
+            spec = attrs.evolve(spec, restart=Restart.TEMPORARY, significant=False)
         try:
             with self._start:
-                async with open_supervisor(self._target.spec, telemetry=[self._hear]) as self._handle:
+                async with open_runtime(spec, telemetry=[self._hear]) as self._runtime:
                     with self._work:
-                        await self._until_done()
+                        await self._until_done(self._runtime)
                     self._look()  # while there is something to see
                     if self._signal is signal.SIGINT:
                         raise KeyboardInterrupt  # so that the tree knows of it
-        except (StartFailed, SupervisorFailed) as error:
+        except SupervisionError as error:
             self._failure = str(error)
         except KeyboardInterrupt:
             if self._killed:
@@ -147,56 +159,37 @@ class Run:
         finally:
             self._look()
 
-    async def _until_done(self) -> None:
+    async def _until_done(self, runtime: Runtime) -> None:
+        if self._ended:
+            return
         if self._feed is None:
             await trio.sleep_forever()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._close_mailboxes)
-            await self._feed.run()
-            for mailbox in self._target.mailboxes:
-                await mailbox.wait_idle()
-            # A child that crashed on the last event is seen coming back.
-            while not all(box.closed or self._state(box.child) is ChildState.RUNNING for box in self._target.mailboxes):
-                await self._change()
-            nursery.cancel_scope.cancel()
+        await self._feed.run(runtime)
+        while self._tally.unsettled or not all(_is_quiet(agent) for agent in runtime.agents(Agent)):
+            await self._change()
         self._all_handled = True
 
-    @enable_ki_protection
-    async def _close_mailboxes(self) -> None:
-        """Closes the mailbox of a child that has ended for good: nobody would ever empty it."""
-        while True:
-            for mailbox in self._target.mailboxes:
-                if self._state(mailbox.child) is ChildState.STOPPED:
-                    mailbox.close()
-                    self._changed.set()
-            await self._change()
-
-    def _state(self, path: str) -> ChildState:
-        """Where a child stands; as whatever stands above it, if that is not running."""
-        try:
-            node = tree(self._handle) if self._handle is not None else None
-        except SupervisorStopped:
-            return ChildState.STOPPED
-        if node is None:
-            return ChildState.STARTING
-        above = ""
-        while above != path:
-            for child in node.children:
-                child_path = f"{above}/{child.id}" if above else child.id
-                if path == child_path or path.startswith(f"{child_path}/"):
-                    node, above = child, child_path
-                    break
-            else:
-                return node.state  # it stands below one that has no children at present
-            if node.state is not ChildState.RUNNING:
-                break
-        return node.state
-
     def _hear(self, event: Event) -> None:
-        self._record.hear(event)
-        happening = describe(event)
-        if happening is not None:
-            self._view.tell(happening)
+        spec = self._target.spec
+        self._tally.hear(event)
+        if self._feed is not None:
+            self._feed.hear(event)
+        if not is_routine(event):
+            named = self._names.in_event(event)
+            self._record.hear(named)
+            happening = describe(named)
+            if happening is not None:
+                self._view.tell(happening)
+        if isinstance(event, GaveUp) and event.supervisor == spec.id:
+            assert event.reason is not None
+            self._failure = str(SupervisorFailed(spec.id, self._names[event.child], event.reason))
+        if isinstance(spec, AgentSpec):
+            ended = isinstance(event, AgentEnded) and event.agent == str(spec.address)
+        else:
+            ended = isinstance(event, ChildExited) and event.child == spec.id
+        if ended:
+            self._ended = True
+            self._work.cancel(reason="the tree has ended")
         self._changed.set()
 
     async def _change(self) -> None:
@@ -220,7 +213,7 @@ class Run:
             return
         self._look()
         picture = Picture(
-            self._target.name, trio.current_time() - self._began, self._status(), self._tree, self._traffic()
+            self._target.name, trio.current_time() - self._began, self._status(), self._trees, dict(self._agents)
         )
         try:
             # In a thread: a terminal that was halted, or a pipe that is full, must not stop the children.
@@ -231,30 +224,41 @@ class Run:
                 self.stop("the end of its output")
 
     def _look(self) -> None:
-        if self._handle is not None:
-            with suppress(SupervisorStopped):  # the last picture stands
-                self._tree = tree(self._handle)
+        if self._runtime is not None and not self._ended:  # else the last picture stands
+            with suppress(SupervisorStopped):
+                self._trees = visible_trees(self._runtime.tree())
+                self._agents = {}
+                for node in self._trees:
+                    self._look_at(self._runtime, node, node.id)
+
+    def _look_at(self, runtime: Runtime, node: TreeNode, path: str) -> None:
+        spec = node.info.spec
+        if isinstance(spec, AgentSpec):
+            status = runtime.ref(spec.id, partition=spec.partition).status()
+            address = str(spec.address)
+            handled = self._tally.account(address).turns
+            self._agents[path] = AgentFigures(address, status.state, status.mailbox, status.effects, handled)
+        for child in node.children:
+            self._look_at(runtime, child, f"{path}/{child.id}")
 
     def _status(self) -> str:
         feed = self._feed
         if feed is None:
             return "stopping" if self._stopped_by else ""
         words = [f"{feed.events} in"]
-        if feed.refused:
-            words.append(f"{feed.refused.total()} refused")
+        if feed.not_taken:
+            words.append(f"{feed.not_taken.total()} not taken")
         if feed.bad_lines:
             words.append(f"{feed.bad_lines} bad")
         if feed.rate is not None:
             words.append(f"{feed.rate:g}/s (--rate 0: no limit)")
         return ", ".join(words)
 
-    def _traffic(self) -> dict[str, Traffic]:
-        if self._feed is None:
-            return {}
-        return {
-            mailbox.child: Traffic(mailbox.waiting, mailbox.handled, mailbox.crashed_on)
-            for mailbox in self._target.mailboxes
-        }
+
+def _is_quiet(agent: AgentRef[Any]) -> bool:
+    """Whether nothing of an agent waits, and it is not about to come back from a crash."""
+    status = agent.status()
+    return status.state in ("running", "suspended", "stopped") and not status.mailbox and not status.effects
 
 
 @contextmanager

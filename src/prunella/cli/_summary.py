@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import attrs
 
@@ -12,7 +12,7 @@ from ..observer import duration, one_line
 from ..supervision import ChildExited, ChildRestarted, Crashed, ExitReason
 from ..telemetry import Event
 from ._feed import Feed
-from ._mailbox import Mailbox
+from ._tally import Tally, Trouble
 
 __all__ = ["Record", "Summary"]
 
@@ -20,14 +20,15 @@ _MOST_CHILDREN = 1_000
 _MOST_ROWS = 20
 _OTHERS = "(other children)"
 _INDENT = "  "
+_TERMS = ("handled", "crashed on", "refused", "interrupted", "left waiting")
 
 
 class Record:
     """What a tree reported, counted.
 
     Attributes:
-        restarts: how often each child was restarted, by path.
-        exits: how often each child ended for which reason, by path.
+        restarts: how often each child was restarted, by its name.
+        exits: how often each child ended for which reason, by its name.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Summary:
         ending: how it ended, in words.
         failure: why that was no good ending, if it was none.
         record: what the tree reported.
-        mailboxes: those of the tree.
+        tally: what became of the events that were delivered.
         feed: where the events came from, if any came.
     """
 
@@ -70,7 +71,7 @@ class Summary:
     ending: str
     failure: str | None
     record: Record
-    mailboxes: Sequence[Mailbox] = ()
+    tally: Tally
     feed: Feed | None = None
 
     def problems(self) -> list[str]:
@@ -85,23 +86,32 @@ class Summary:
             return
         if not feed.finished and feed.input.is_file:
             yield f"{feed.input.name} was not read to its end"
-        for mailbox in self.mailboxes:
-            accepted = feed.accepted[mailbox.child]
-            if mailbox.waiting:
-                yield f"{_events(mailbox.waiting)} left waiting for {mailbox.child}"
-            if mailbox.interrupted:
-                yield f"{_events(mailbox.interrupted)} interrupted while {mailbox.child} handled it"
-            if accepted != sum(_places(mailbox).values()):
-                yield f"the numbers of {mailbox.child} do not add up: {accepted} came in"
-        if feed.events != sum(self._equation().values()):
-            yield f"the numbers do not add up: {feed.events} came in"
+        for agent, account in self.tally.accounts.items():
+            if account.left_waiting:
+                yield f"{_events(account.left_waiting)} left waiting for {agent}"
+            if account.unsettled:
+                yield f"{_events(account.unsettled)} interrupted while {agent} handled it"
+        terms = self._equation()
+        if self._in != terms.total() or terms["interrupted"] != self.tally.unsettled:
+            yield f"the numbers do not add up: {self._in} came in"
+
+    @property
+    def _in(self) -> int:
+        """How many events came; one that several agents heard counts for each of them."""
+        assert self.feed is not None
+        delivered = sum(account.delivered for account in self.tally.accounts.values())
+        return delivered + self.feed.not_taken.total()
 
     def _equation(self) -> Counter[str]:
-        total = Counter(dict.fromkeys(("handled", "crashed on", "refused"), 0))
-        for mailbox in self.mailboxes:
-            total.update(_places(mailbox))
-        if self.feed is not None:
-            total["refused"] += self.feed.refused.total()
+        assert self.feed is not None
+        total = Counter(dict.fromkeys(_TERMS, 0))
+        for account in self.tally.accounts.values():
+            total["handled"] += account.handled
+            total["crashed on"] += account.crashed_on
+            total["refused"] += account.refused
+            total["interrupted"] += account.unsettled
+            total["left waiting"] += account.left_waiting
+        total["refused"] += self.feed.not_taken.total()
         return total
 
     def text(self, width: int | None = None) -> str:
@@ -115,45 +125,48 @@ class Summary:
     def _lines(self) -> Iterator[str]:
         yield f"{self.title}: {self.ending} after {duration(self.seconds)}"
         yield from self._children()
-        for mailbox in self.mailboxes:
-            yield from _losses(mailbox)
+        for agent, account in self.tally.accounts.items():
+            yield from _troubles(f"{agent} refused", account.refusals, account.refused)
+            yield from _troubles(f"{agent} crashed on", account.crashes, account.crashed_on)
         if self.feed is not None:
             yield from self._events(self.feed)
         for problem in self.problems():
             yield f"NOT WELL: {problem}"
 
     def _children(self) -> Iterator[str]:
-        noteworthy = {mailbox.child: None for mailbox in self.mailboxes}
-        noteworthy |= dict.fromkeys(path for path, exits in self.record.exits.items() if set(exits) != {"shutdown"})
+        accounts = self.tally.accounts
+        noteworthy = {agent: None for agent, account in accounts.items() if self.feed is None or account.delivered}
+        noteworthy |= dict.fromkeys(child for child, exits in self.record.exits.items() if set(exits) != {"shutdown"})
+        noteworthy |= dict.fromkeys(accounts)  # the others come last
         if not noteworthy:
             return
-        mailbox_of = {mailbox.child: mailbox for mailbox in self.mailboxes}
         shown = list(noteworthy)[:_MOST_ROWS]
-        table = [["child", *(["in", "handled", "crashed on"] if self.feed else []), "restarts"]]
-        for path in shown:
-            numbers: list[int | str] = []
-            if self.feed is not None:
-                mailbox = mailbox_of.get(path)
-                numbers = ["", "", ""]
-                if mailbox is not None:
-                    numbers = [self.feed.accepted[path], mailbox.handled, mailbox.crashed_on]
-            table.append([path, *map(str, numbers), str(self.record.restarts[path])])
+        columns = ["in", "handled", "refused", "crashed on"] if self.feed else []
+        table = [["child", *columns, "restarts"]]
+        for child in shown:
+            numbers: list[int | str] = ["" for _ in columns]
+            if self.feed is not None and child in accounts:
+                account = accounts[child]
+                numbers = [account.delivered, account.handled, account.refused, account.crashed_on]
+            table.append([child, *map(str, numbers), str(self.record.restarts[child])])
         yield ""
         yield from _aligned(table, numbers=True)
         if len(noteworthy) > len(shown):
             yield f"… and {len(noteworthy) - len(shown)} more children"
         yield ""
-        for path in shown:
-            exits = self.record.exits.get(path)
-            yield f"exits of {path}: {_counted(exits) if exits else 'none'}"
+        for child in shown:
+            exits = self.record.exits.get(child)
+            yield f"exits of {child}: {_counted(exits) if exits else 'none'}"
 
     def _events(self, feed: Feed) -> Iterator[str]:
         yield ""
-        if feed.refused:
-            yield f"refused, as no mailbox takes them: {_counted(feed.refused)}"
+        if feed.not_taken:
+            yield f"refused, as no agent takes them: {_counted(feed.not_taken)}"
         if feed.bad_lines:
             lines = "line was" if feed.bad_lines == 1 else "lines were"
             yield f"{feed.bad_lines} {lines} not read: no CloudEvents"
+        if feed.events != self._in:
+            yield f"{feed.events} events were read; one that several agents take counts for each of them"
         terms = self._equation()
         # The last two are nothing unless it was stopped early.
         right = " + ".join(
@@ -161,31 +174,21 @@ class Summary:
             for term, number in terms.items()
             if number or term not in ("interrupted", "left waiting")
         )
-        yield f"{feed.events} in = {right}"
-        if not any(mailbox.waiting or mailbox.interrupted for mailbox in self.mailboxes):
+        yield f"{self._in} in = {right}"
+        if not (terms["left waiting"] or terms["interrupted"]):
             yield "nothing queued was lost: 0 left waiting, 0 interrupted"
 
 
-def _places(mailbox: Mailbox) -> dict[str, int]:
-    """Where the events of a mailbox are now."""
-    return {
-        "handled": mailbox.handled,
-        "crashed on": mailbox.crashed_on,
-        "interrupted": mailbox.interrupted,
-        "left waiting": mailbox.waiting,
-    }
-
-
-def _losses(mailbox: Mailbox) -> Iterator[str]:
-    if not mailbox.losses:
+def _troubles(title: str, troubles: list[Trouble], number: int) -> Iterator[str]:
+    if not troubles:
         return
     yield ""
-    yield f"{mailbox.child} crashed on"
-    rows = [[loss.event.type, loss.event.id, loss.error] for loss in mailbox.losses]
+    yield title
+    rows = [[trouble.type, trouble.id, trouble.error] for trouble in troubles]
     for line in _aligned([[one_line(cell) for cell in row] for row in rows], numbers=False):
         yield _INDENT + line
-    if mailbox.crashed_on > len(mailbox.losses):
-        yield f"{_INDENT}… and {mailbox.crashed_on - len(mailbox.losses)} more"
+    if number > len(troubles):
+        yield f"{_INDENT}… and {number - len(troubles)} more"
 
 
 def _counted(counts: Counter[str]) -> str:

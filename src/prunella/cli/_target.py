@@ -1,4 +1,4 @@
-"""From the words on the command line to the spec of a tree."""
+"""From the words on the command line to a tree, or to a class of agents."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from types import ModuleType
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from ..supervision import Supervisor
-from ._mailbox import Mailbox
+from ..agents import Agent
 
-__all__ = ["Target", "TargetError", "load"]
+if TYPE_CHECKING:
+    from ..runtime import AgentSpec
+    from ..supervision import Supervisor
+
+__all__ = ["Target", "TargetError", "load", "load_agent"]
 
 T = TypeVar("T")
 
@@ -32,13 +35,18 @@ class Target:
 
     Attributes:
         name: as it was written.
-        spec: the tree.
-        mailboxes: those that its module lists.
+        spec: the tree, or a single agent.
     """
 
     name: str
-    spec: Supervisor
-    mailboxes: tuple[Mailbox, ...]
+    spec: Supervisor | AgentSpec[Any]
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether there are agents in it from the beginning."""
+        from ._names import agents_in
+
+        return any(True for _ in agents_in(self.spec))
 
 
 def load(target: str) -> Target:
@@ -48,24 +56,44 @@ def load(target: str) -> Target:
         TargetError: there is none, or it is no tree.
     """
     where, name = _split(target)
-    module = _from_file(where) if where.endswith(".py") else _from_path(where)
-    spec = _spec(where, name, module)
-    return Target(target, spec, _mailboxes(where, module, spec))
+    name = name or "tree"
+    return Target(target, _spec(where, name, _module(where)))
 
 
-def _split(target: str) -> tuple[str, str]:
+def load_agent(target: str) -> type[Agent]:
+    """Loads a class of agents: `module:Name` or `path.py:Name`. The name may be left out if there is only one.
+
+    Raises:
+        TargetError: there is none, or it is no class of agents.
+    """
+    where, name = _split(target)
+    module = _module(where)
+    if name is not None:
+        return _agent(where, name, module)
+    found = _agents_of(module)
+    if len(found) == 1:
+        return getattr(module, found[0])  # type: ignore[no-any-return]
+    told = f"{where}: name one of its agents: {_listed(found)}" if found else f"{where}: has no agents"
+    raise TargetError(told)
+
+
+def _split(target: str) -> tuple[str, str | None]:
     if target.endswith(".py"):
-        return target, "tree"
+        return target, None
     if ".py:" in target:  # a path may have a colon of its own
         path, _, name = target.rpartition(".py:")
         where = f"{path}.py"
     else:
         where, colon, name = target.partition(":")
-        if not colon:
-            name = "tree"
+        if where and not colon:
+            return where, None
     if not where or not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"{target!r} is no target: expected MODULE, MODULE:NAME, PATH.py or PATH.py:NAME")
     return where, name
+
+
+def _module(where: str) -> ModuleType:
+    return _from_file(where) if where.endswith(".py") else _from_path(where)
 
 
 def _from_file(path: str) -> ModuleType:
@@ -101,52 +129,65 @@ def _from_path(name: str) -> ModuleType:
     return _run(f"{name} cannot be loaded", importlib.import_module, name)
 
 
-def _spec(where: str, name: str, module: ModuleType) -> Supervisor:
-    value: object = module
-    for part in name.split("."):
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            raise TargetError(_nothing_there(where, name, module)) from None
+def _spec(where: str, name: str, module: ModuleType) -> Supervisor | AgentSpec[Any]:
+    from ..runtime import AgentSpec
+    from ..supervision import Supervisor
+
+    value = _found(name, module)
+    if value is _NOTHING:
+        others = [other for other, value in vars(module).items() if isinstance(value, Supervisor | AgentSpec)]
+        hint = f"; did you mean {where}:{others[0]}?" if others else ""
+        expected = "a Supervisor or an AgentSpec, or a function without arguments that returns one"
+        raise TargetError(f"{where}: has no {name!r} ({expected}){hint}")
     if inspect.iscoroutinefunction(value):
-        raise TargetError(f"{where}: {name!r} is an async function; expected a Supervisor, or a plain function")
+        raise TargetError(f"{where}: {name!r} is an async function; expected a tree, or a plain function")
+    if isinstance(value, type) and issubclass(value, Agent):
+        raise TargetError(f"{where}: {name!r} is a class of agents; what runs is an AgentSpec({value.__name__})")
     if callable(value):
         value = _run(f"{where}: {name}() failed", value)
         name = f"{name}()"
-    if not isinstance(value, Supervisor):
-        raise TargetError(f"{where}: {name!r} is no Supervisor, but {type(value).__name__}")
+    if not isinstance(value, Supervisor | AgentSpec):
+        raise TargetError(f"{where}: {name!r} is no Supervisor or AgentSpec, but {type(value).__name__}")
     return value
 
 
-def _nothing_there(where: str, name: str, module: ModuleType) -> str:
-    others = [other for other, value in vars(module).items() if isinstance(value, Supervisor)]
-    hint = f"; did you mean {where}:{others[0]}?" if others else ""
-    return f"{where}: has no {name!r} (a Supervisor, or a function without arguments that returns one){hint}"
+def _agent(where: str, name: str, module: ModuleType) -> type[Agent]:
+    value = _found(name, module)
+    others = [other for other in _agents_of(module) if other != name]
+    hint = f" (its agents: {_listed(others)})" if others else ""
+    if value is _NOTHING:
+        raise TargetError(f"{where}: has no {name!r}{hint}")
+    if not (isinstance(value, type) and issubclass(value, Agent)) or value is Agent:
+        what = "the base of all agents" if value is Agent else f"but {_kind(value)}"
+        raise TargetError(f"{where}: {name!r} is no class of agents, {what}{hint}")
+    return value
 
 
-def _mailboxes(where: str, module: ModuleType, spec: Supervisor) -> tuple[Mailbox, ...]:
-    value = getattr(module, "mailboxes", ())
-    if not isinstance(value, Sequence) or not all(isinstance(item, Mailbox) for item in value):
-        raise TargetError(f"{where}: 'mailboxes' must be a list of prunella.cli.Mailbox")
-    paths = tuple(_paths(spec))
-    taken: set[str] = set()
-    for mailbox in value:
-        if mailbox.child not in paths:
-            raise TargetError(
-                f"{where}: a mailbox is for the child {mailbox.child!r}, and the tree has none of that path "
-                f"(it has {', '.join(map(repr, paths[:10])) or 'no children'})"
-            )
-        if mailbox.child in taken:
-            raise TargetError(f"{where}: two mailboxes are for the child {mailbox.child!r}")
-        taken.add(mailbox.child)
-    return tuple(value)
+def _agents_of(module: ModuleType) -> list[str]:
+    """The names of the agents that a module defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Agent) and value.__module__ == module.__name__
+    ]
 
 
-def _paths(spec: Supervisor, above: str = "") -> Iterator[str]:
-    for child in spec.children:
-        yield above + child.id
-        if isinstance(child, Supervisor):
-            yield from _paths(child, f"{above}{child.id}/")
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+
+
+_NOTHING = object()
+
+
+def _found(name: str, module: ModuleType) -> object:
+    value: object = module
+    for part in name.split("."):
+        value = getattr(value, part, _NOTHING)
+    return value
 
 
 def _run(what: str, function: Callable[..., T], *args: object) -> T:

@@ -59,24 +59,26 @@ class Lines:
 
 
 def _standing(picture: Picture) -> str:
-    if picture.tree is None:
+    if not picture.trees:
         return ""
     parts = [picture.status] if picture.status else []
-    children = [row for row in rows(picture) if row.path]
-    with_traffic = [row for row in children if row.traffic is not None]
-    shown = with_traffic or [row for row in children if row.restarts or row.state != "running"]
+    children = [row for row in rows(picture) if row.branch or row.agent is not None]
+    agents = [row for row in children if row.agent is not None]
+    shown = agents or [row for row in children if row.restarts or row.state != "running"]
     parts += [_child(row) for row in shown[:_MOST_CHILDREN]]
     if len(shown) > _MOST_CHILDREN:
-        parts.append(f"… and {len(shown) - _MOST_CHILDREN} more children")
+        parts.append(f"… and {len(shown) - _MOST_CHILDREN} more {'agents' if agents else 'children'}")
     return "  |  ".join(parts)
 
 
 def _child(row: Row) -> str:
-    notes = [f"{row.path} {row.state}"]
+    notes = [f"{row.name} {row.state}"]
     if row.restarts:
         notes.append(f"{row.restarts} restart{'s' if row.restarts > 1 else ''}")
-    if row.traffic is not None:
-        notes.append(f"{row.traffic.handled} handled")
-        if row.traffic.waiting:
-            notes.append(f"{row.traffic.waiting} waiting")
+    if row.agent is not None:
+        notes.append(f"{row.agent.handled} handled")
+        if row.agent.mailbox:
+            notes.append(f"{row.agent.mailbox} waiting")
+        if row.agent.effects:
+            notes.append(f"{row.agent.effects} effect{'s' if row.agent.effects > 1 else ''}")
     return ", ".join(notes)

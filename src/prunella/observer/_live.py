@@ -24,6 +24,7 @@ _COLOURS = {
     "restarting": "yellow",
     "stopping": "yellow",
     "stopped": "dim",
+    "suspended": "yellow",
     "unresponsive": "bold red",
 }
 
@@ -108,11 +109,11 @@ def _table(picture: Picture, width: int, height: int) -> Table:
     columns = ["child"]
     columns += ["state"] if width >= 24 else []
     columns += ["restarts"] if width >= 36 else []
-    columns += ["uptime"] if width >= 50 else []
-    if picture.traffic:
-        columns += ["waiting"] if width >= 70 else []
-        columns += ["handled"] if width >= 44 else []
-        columns += ["crashed on"] if width >= 72 else []
+    columns += ["uptime"] if width >= 56 else []
+    if picture.agents:
+        columns += ["mailbox"] if width >= 64 else []
+        columns += ["effects"] if width >= 72 else []
+        columns += ["handled"] if width >= 46 else []
     shown = list(islice(rows(picture), height))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("child", no_wrap=True, overflow="ellipsis")  # the one that gives way
@@ -129,20 +130,15 @@ def _table(picture: Picture, width: int, height: int) -> Table:
 def _cell(row: Row, column: str) -> Text:
     from rich.text import Text
 
-    traffic = row.traffic
+    agent = row.agent
     match column:
         case "child":
             return Text(row.branch + row.id)
         case "state":
             return Text(row.state, style=_COLOURS.get(row.state, ""))
         case "restarts":
-            return Text(str(row.restarts), style="yellow") if row.restarts else Text("0" if row.path else "")
+            return Text(str(row.restarts), style="yellow" if row.restarts else "")
         case "uptime":
             return Text("" if row.uptime is None else duration(row.uptime))
-        case "waiting":
-            return Text("" if traffic is None else str(traffic.waiting))
-        case "handled":
-            return Text("" if traffic is None else str(traffic.handled))
         case _:
-            crashed_on = 0 if traffic is None else traffic.crashed_on
-            return Text("" if traffic is None else str(crashed_on), style="red" if crashed_on else "")
+            return Text("" if agent is None else str(getattr(agent, column)))

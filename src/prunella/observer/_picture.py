@@ -1,4 +1,4 @@
-"""What a view shows: a tree, and the traffic at its children."""
+"""What a view shows: trees, and how the agents in them stand."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import attrs
 
 from ..supervision import ChildInfo, ChildState, TreeNode
 
-__all__ = ["Picture", "Row", "Traffic", "duration", "rows"]
+__all__ = ["AgentFigures", "Picture", "Row", "duration", "rows"]
 
 
 @attrs.frozen
-class Traffic:
-    """The events of one child, in numbers.
+class AgentFigures:
+    """How one agent stands.
 
     Attributes:
-        waiting: how many wait in its mailbox.
-        handled: how many it has handled.
-        crashed_on: how many it has crashed on.
+        address: where it is to be found.
+        state: as `prunella.runtime.AgentStatus` has it.
+        mailbox: how many signals wait.
+        effects: how many of its effects wait or run.
+        handled: how many turns it has committed.
     """
 
-    waiting: int
+    address: str
+    state: str
+    mailbox: int
+    effects: int
     handled: int
-    crashed_on: int
 
 
 @attrs.frozen
@@ -34,15 +38,15 @@ class Picture:
         title: what runs.
         seconds: for how long.
         status: what is going on, in a few words.
-        tree: the tree; None before it has started.
-        traffic: the traffic of those children that have any, by their paths.
+        trees: what runs, each tree from its root; none before they have started.
+        agents: how those children stand that are agents, by their paths, of which the first step is the root.
     """
 
     title: str
     seconds: float
     status: str = ""
-    tree: TreeNode | None = None
-    traffic: Mapping[str, Traffic] = attrs.field(factory=dict)
+    trees: tuple[TreeNode, ...] = ()
+    agents: Mapping[str, AgentFigures] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -51,12 +55,12 @@ class Row:
 
     Attributes:
         branch: the lines that lead to it ("└─ ").
-        path: the child's path from the root; empty for the root.
+        path: the path that leads to it, from the root of its tree on.
         id: the child, or supervisor.
         state: where it stands; for a life that does not end though it was cancelled, ``unresponsive``.
         restarts: how often it was restarted.
         uptime: for how long it has been running, in seconds; None if it does not.
-        traffic: its traffic, if it has any.
+        agent: how it stands, if it is an agent.
     """
 
     branch: str
@@ -65,27 +69,35 @@ class Row:
     state: str
     restarts: int
     uptime: float | None
-    traffic: Traffic | None
+    agent: AgentFigures | None
+
+    @property
+    def name(self) -> str:
+        """What people call it: an agent by its address, another child by its path below the root."""
+        return self.agent.address if self.agent is not None else self.path.partition("/")[2] or self.path
 
 
 def rows(picture: Picture) -> Iterator[Row]:
-    """The lines of a picture's tree, from the root down."""
-    if picture.tree is not None:
-        yield from _rows(picture.tree, picture.traffic, "", "", "")
+    """The lines of a picture's trees, each from the root down."""
+    for node in picture.trees:
+        yield from _rows(node, picture.agents, "", "", node.id)
 
 
-def _rows(node: TreeNode, traffic: Mapping[str, Traffic], first: str, rest: str, path: str) -> Iterator[Row]:
+def _rows(node: TreeNode, agents: Mapping[str, AgentFigures], first: str, rest: str, path: str) -> Iterator[Row]:
     info = node.info
-    # The root has been running since the tree was opened, and is no life of anybody's.
+    agent = agents.get(path)
+    state = str(info.state)
     running = info.state is ChildState.RUNNING
+    if agent is not None and running:
+        state = agent.state  # it may be suspended, too
     uptime = max(0.0, node.taken - info.since) if running else None
-    yield Row(first, path, info.id, str(info.state), info.restarts, uptime, traffic.get(path))
+    yield Row(first, path, info.id, state, info.restarts, uptime, agent)
     below: list[TreeNode | ChildInfo] = [*node.children, *node.unresponsive]
     for position, child in enumerate(below, 1):
         branch, stem = ("└─ ", "   ") if position == len(below) else ("├─ ", "│  ")
-        child_path = f"{path}/{child.id}" if path else child.id
+        child_path = f"{path}/{child.id}"
         if isinstance(child, TreeNode):
-            yield from _rows(child, traffic, rest + branch, rest + stem, child_path)
+            yield from _rows(child, agents, rest + branch, rest + stem, child_path)
         else:
             yield Row(rest + branch, child_path, child.id, "unresponsive", child.restarts, None, None)
 

@@ -1,4 +1,4 @@
-"""One line for each thing that happens in a tree."""
+"""One line for each thing that happens in a tree or to an agent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import attrs
 
+from ..runtime import EffectException, TurnEvent
 from ..supervision import (
     ChildExited,
     ChildRestarted,
@@ -18,7 +19,7 @@ from ..supervision import (
     StillStopping,
     Unresponsive,
 )
-from ..telemetry import Event
+from ..telemetry import ErrorInfo, Event
 
 __all__ = ["Happening", "describe", "one_line"]
 
@@ -65,6 +66,12 @@ def _text(event: Event) -> str | None:
             return f"{event.child} does not end though it was cancelled; it no longer counts"
         case StillStopping():
             return f"still waiting, after {event.seconds:.0f} s, for {', '.join(event.waiting_for)}"
+        case TurnEvent(outcome="committed" | "crashed" | "interrupted"):
+            return None  # its supervisor tells of what ended it
+        case TurnEvent():
+            return f"{event.agent} refused {one_line(event.signal_type)}: {_error(event.error)}"
+        case EffectException():
+            return f"{event.agent} failed at {event.directive}: {_error(event.error)}"
     return None
 
 
@@ -76,6 +83,12 @@ def _reason(reason: ExitReason | None) -> str:
         return text
     code, line = reason.error.places[-1]
     return f"{text} ({os.path.basename(code.co_filename)}:{line}, in {code.co_name})"
+
+
+def _error(error: ErrorInfo | None) -> str:
+    if error is None:
+        return "no reason is known"
+    return one_line(f"{error.type}: {error.message}" if error.message else error.type)
 
 
 def one_line(text: str) -> str:
