@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from ..agents import AgentCrashed
 from ..telemetry import ErrorInfo
 
 __all__ = ["redacted", "redacted_text"]
@@ -23,34 +24,51 @@ def redacted(error: BaseException, *payloads: Any) -> ErrorInfo:
     People write what they were given into messages. Texts and numbers of at least four characters are found, wherever
     they stand in a payload; what a message says of them in other words is not.
     """
+    if isinstance(error, AgentCrashed):
+        # What it says in full is the traceback of another turn, whose data is not known here.
+        return ErrorInfo(type(error).__name__, f"agent {str(error.address)!r} crashed")
     return ErrorInfo(type(error).__name__, redacted_text(str(error), *payloads))
 
 
 def redacted_text(message: str, *payloads: Any) -> str:
     """A message, cut to 200 characters, without the values of the payloads."""
     if message:
-        for number, value in enumerate(_values(payloads)):
-            if number >= _MOST_VALUES:
-                return "…"  # more than anybody can look through: then nothing is shown
-            if len(value) >= _SHORTEST and value in message:
-                message = message.replace(value, "…")
+        texts = _texts(payloads)
+        if texts is None:
+            return "…"
+        for text in texts:
+            message = message.replace(text, "…")
     return message[:_LONGEST]
 
 
-def _values(payload: Any) -> Iterator[str]:
-    """The texts of what a payload consists of; keys tell of its form, not of its content."""
+def _texts(payload: Any) -> list[str] | None:
+    """The texts of what a payload consists of, the longest first; None if that is more than can be looked through.
+
+    Keys tell of its form, not of its content.
+    """
+    found: list[str] = []
     waiting = [payload]
-    while waiting:
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return sorted((text for text in found if len(text) >= _SHORTEST), key=len, reverse=True)
         value = waiting.pop()
         if isinstance(value, str):
-            yield value
+            found.append(value)
         elif isinstance(value, bytes | bytearray):
-            yield repr(bytes(value))[2:-1]
+            found.append(repr(bytes(value))[2:-1])
         elif isinstance(value, Mapping):
             waiting += value.values()
         elif isinstance(value, tuple | list | set | frozenset):
             waiting += value
         elif attrs.has(type(value)):
             waiting += [getattr(value, field.name) for field in attrs.fields(type(value))]
-        elif value is not None and not isinstance(value, bool):
-            yield str(value)
+        elif value is not None and not isinstance(value, bool | type) and not callable(value):
+            found.append(_text_of(value))
+    return None
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # a class of the user's, whose text is no concern of a report
+        return ""
