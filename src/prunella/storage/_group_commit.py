@@ -151,23 +151,27 @@ class GroupCommit:
         self._set_timer()
 
 
-def _written(connection: sqlite3.Connection, writing: Writing, works: Sequence[Work]) -> list[outcome.Outcome[Any]]:
+def _written(
+    connection: sqlite3.Connection, writing: Writing, works: Sequence[Work], *, is_careful: bool = False
+) -> list[outcome.Outcome[Any]]:
     """Writes all in one transaction. If something breaks it, each gets one of its own, so that only the cause fails."""
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
         return [outcome.Error(StorageUnavailable(f"the database cannot be written: {error}")) for _ in works]
     try:
-        results = writing.run(works)
+        results = writing.run(works, is_careful=is_careful)
     except Exception as error:
-        _take_back(connection)
+        _take_back(connection, writing)
+        if not is_careful and isinstance(error, sqlite3.IntegrityError):
+            return _written(connection, writing, works, is_careful=True)
         if len(works) > 1:
-            return [_written(connection, writing, [work])[0] for work in works]
+            return [_written(connection, writing, [work], is_careful=True)[0] for work in works]
         return [outcome.Error(_failure(error))]
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        _take_back(connection)
+        _take_back(connection, writing)
         # What could not be written to the end is not there. After an error of the disk nobody knows.
         in_doubt = (error.sqlite_errorcode & 0xFF) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
         return [
@@ -194,7 +198,8 @@ def _failure(error: Exception) -> Exception:
     return error
 
 
-def _take_back(connection: sqlite3.Connection) -> None:
+def _take_back(connection: sqlite3.Connection, writing: Writing) -> None:
+    writing.forget()
     with suppress(sqlite3.Error):  # some errors have taken it back already
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -27,9 +27,6 @@ def claim(
     execute = writing.connection.execute
     agent = writing.agent(key)
     row = None if agent is None else execute(_CLAIMED, (agent,)).fetchone()
-    if agent is not None and row is None:  # another process has forgotten it
-        writing.forget(key)
-        return claim(writing, key, code, owner, now, until, refuse, spec)
     previous: str | None = None
     if row is not None:
         name, last_owner, lease = row
@@ -39,6 +36,7 @@ def claim(
             if refuse:
                 raise about(Fenced(), key)
             previous = last_owner
+    writing.forget(key)
     execute("INSERT INTO owners VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET until = excluded.until", (owner, until))
     what = (code.name, code.version, code.digest, code.reference)
     if agent is None:
@@ -91,10 +89,10 @@ def forget(writing: Writing, key: AgentKey) -> bool:
     """See `Storage.forget`."""
     execute = writing.connection.execute
     agent = writing.agent(key)
-    writing.forget(key)
-    row = None if agent is None else execute("SELECT claim FROM agents WHERE agent = ?", (agent,)).fetchone()
-    if row is None:
+    if agent is None:
         return False
+    writing.forget(key)
+    row = execute("SELECT claim FROM agents WHERE agent = ?", (agent,)).fetchone()
     # Deleted for good: the bytes are overwritten, not only given free.
     execute("PRAGMA secure_delete = ON")
     try:

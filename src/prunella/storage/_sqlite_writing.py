@@ -32,9 +32,9 @@ _SNAPSHOTS: Final = ("INSERT OR REPLACE INTO snapshots (agent, sequence, at, bod
 _SCHEDULES: Final = ("INSERT OR REPLACE INTO schedules (agent, name, due, directive, origin)", 5)
 _DEAD: Final = ("INSERT OR REPLACE INTO dead (agent, signal, reason, deliveries, at, body)", 6)
 
-_HEADS: Final = """
+_HEAD: Final = """
 SELECT agent, claim, coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), trimmed)
-FROM agents WHERE agent IN (SELECT value FROM json_each(?))
+FROM agents WHERE runtime = ? AND partition = ? AND id = ?
 """
 _KNOWN: Final = """
 SELECT handled.agent, handled.signal, handled.sequence FROM json_each(?) AS asked CROSS JOIN handled
@@ -114,14 +114,25 @@ class _Rows:
 
 @final
 class Writing:
-    """One connection, and what is remembered of its database: only the numbers of agents, which never change."""
+    """One connection, and what is remembered of its database.
+
+    Claims and last turns of agents hold as long as nobody else has written, which SQLite tells, and nothing was taken
+    back.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self._agents: dict[AgentKey, int] = {}
+        self._known: dict[AgentKey, _Head] = {}
+        self._data_version = -1
+        self._is_careful = False
 
-    def run(self, works: Sequence[Work]) -> list[Any]:
+    def run(self, works: Sequence[Work], *, is_careful: bool) -> list[Any]:
         """Does what callers asked for, in order; inside a transaction.
+
+        Args:
+            works: what they asked for.
+            is_careful: whether signals of turns are looked up first. Otherwise one that was handled before is an
+                error of the database, and everything has to be done again; that is rare.
 
         Returns:
             For each the result, or an exception that concerns it alone.
@@ -129,6 +140,11 @@ class Writing:
         Raises:
             sqlite3.Error: the transaction has to be taken back.
         """
+        self._is_careful = is_careful
+        (version,) = self.connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version or len(self._known) > _MOST_REMEMBERED:
+            self._known.clear()
+            self._data_version = version
         results: list[Any] = []
         group: list[Append | Enqueue] = []
         for work in works:
@@ -148,18 +164,8 @@ class Writing:
 
     def agent(self, key: AgentKey) -> int | None:
         """The number of an agent."""
-        found = self._agents.get(key)
-        if found is None:
-            row = self.connection.execute(
-                "SELECT agent FROM agents WHERE runtime = ? AND partition = ? AND id = ?", key.order
-            ).fetchone()
-            if row is None:
-                return None
-            found = int(row[0])
-            if len(self._agents) >= _MOST_REMEMBERED:
-                self._agents.clear()
-            self._agents[key] = found
-        return found
+        head = self._heads((key,)).get(key)
+        return None if head is None else head.agent
 
     def owned(self, key: AgentKey, claim: int) -> int:
         """The number of an agent whose claim is still this one.
@@ -167,33 +173,25 @@ class Writing:
         Raises:
             Fenced: it is not.
         """
-        head = self._heads([key]).get(key)
+        head = self._heads((key,)).get(key)
         if head is None or head.claim != claim:
             raise about(Fenced(), key)
         return head.agent
 
-    def forget(self, key: AgentKey) -> None:
-        """Remembers no number for a key."""
-        self._agents.pop(key, None)
+    def forget(self, key: AgentKey | None = None) -> None:
+        """Remembers nothing of an agent, or of all: it was changed, or something was taken back."""
+        if key is None:
+            self._known.clear()
+        else:
+            self._known.pop(key, None)
 
     def _heads(self, keys: Iterable[AgentKey]) -> dict[AgentKey, _Head]:
-        numbers = {key: number for key in keys if (number := self.agent(key)) is not None}
-        found = self._read_heads(numbers.values())
-        lost = [key for key, number in numbers.items() if number not in found]
-        for key in lost:  # another process has forgotten it; it may have been made again
-            self.forget(key)
-            again = self.agent(key)
-            if again is None:
-                del numbers[key]
-            else:
-                numbers[key] = again
-        if lost:
-            found = self._read_heads(numbers.values())
-        return {key: found[number] for key, number in numbers.items()}
-
-    def _read_heads(self, numbers: Iterable[int]) -> dict[int, _Head]:
-        rows = self.connection.execute(_HEADS, (json.dumps(list(numbers)),)).fetchall()
-        return {row[0]: _Head(*row) for row in rows}
+        known = self._known
+        for key in [key for key in keys if key not in known]:
+            row = self.connection.execute(_HEAD, key.order).fetchone()
+            if row is not None:
+                known[key] = _Head(*row)
+        return known
 
     # Groups of writes. They come out as if one were done after the other.
 
@@ -215,7 +213,7 @@ class Writing:
         ]
 
     def _write_part(self, units: list[Prepared | Enqueue]) -> list[Any]:
-        heads = self._heads(dict.fromkeys([unit.key for unit in units]))
+        heads = self._heads([unit.key for unit in units])
         handled, waiting = self._seen(units, heads)
         rows = _Rows()
         results: list[Any] = []
@@ -241,7 +239,8 @@ class Writing:
             if isinstance(unit, Enqueue):
                 queued += [(head.agent, id) for id, _ in unit.signals]
                 continue
-            turns += [(head.agent, turn.signal_id) for turn in unit.turns]
+            if self._is_careful:
+                turns += [(head.agent, turn.signal_id) for turn in unit.turns]
             if unit.enqueued:
                 queued += [(head.agent, id) for id, _ in unit.enqueued]
         execute = self.connection.execute
