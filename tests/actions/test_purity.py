@@ -11,12 +11,15 @@ DECISIONS = (
     "_context",
     "_errors",
     "_events",
+    "_graph",
     "_instruction",
     "_options",
     "_redaction",
+    "_references",
     "_results",
     "_retry",
     "_signature",
+    "_step",
     "_undo",
 )
 

@@ -35,6 +35,8 @@ another may succeed, and what became of the undoing. `open_runner` shares thread
 """
 
 from ._action import Action, action
+from ._chain import chain
+from ._composite import Composite, Labels
 from ._context import ActionContext, IdempotencyKey
 from ._errors import (
     ActionError,
@@ -61,9 +63,13 @@ from ._events import (
 )
 from ._instruction import Instruction, check_allowed
 from ._options import Overrides
+from ._plan import Plan
+from ._references import param, result_of
 from ._results import Failure, Result, Success
 from ._runner import Runner, open_runner, run, stream, try_run
+from ._side_by_side import branch, converge, parallel
 from ._signature import Kind
+from ._step import Step
 from ._stream import Values
 
 __all__ = [
@@ -82,6 +88,7 @@ __all__ = [
     "AttemptStarted",
     "AttemptStopped",
     "ChainFailed",
+    "Composite",
     "Failure",
     "IdempotencyKey",
     "Instruction",
@@ -90,16 +97,25 @@ __all__ = [
     "InvalidOutput",
     "InvalidPlan",
     "Kind",
+    "Labels",
     "Overrides",
+    "Plan",
     "PlanFailed",
     "Result",
     "Runner",
+    "Step",
     "StepSkipped",
     "Success",
     "Values",
     "action",
+    "branch",
+    "chain",
     "check_allowed",
+    "converge",
     "open_runner",
+    "parallel",
+    "param",
+    "result_of",
     "run",
     "stream",
     "try_run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..telemetry import Listeners
     from ._runner import Runner
 
-__all__ = ["Completed", "Execution", "Frame", "current_frame", "prepare"]
+__all__ = ["Completed", "Execution", "Frame", "current_frame", "failed", "prepare"]
 
 _LONGEST_TEXT: Final = 500
 
@@ -107,11 +107,12 @@ def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object
         error.action = error.action or action.name
         raise
     except Exception as raised:
-        raise _failed(action, raised) from raised
+        raise failed(action, raised) from raised
     return dict(changed)
 
 
-def _failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
+def failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
+    """The error of an action that raised something else."""
     try:
         text = str(raised)[:_LONGEST_TEXT]
     except Exception:
@@ -137,6 +138,7 @@ class Execution:
         parent: the span that it is a part of.
         pump: takes the values of an action that streams.
         handed: what is handed in, beside what this package knows.
+        within: the run of a composite that it is a step of.
     """
 
     __slots__ = (
@@ -157,6 +159,7 @@ class Execution:
         "step",
         "undone",
         "values",
+        "within",
     )
 
     def __init__(
@@ -171,6 +174,7 @@ class Execution:
         parent: str | None = None,
         pump: Pump | None = None,
         handed: Mapping[str, Any] | None = None,
+        within: Execution | None = None,
     ) -> None:
         self.runner = runner
         self.action = action
@@ -182,6 +186,7 @@ class Execution:
         self.parent = parent
         self.pump = pump
         self.handed = handed
+        self.within = within
         self.leaving = False
         """Whether whoever takes the values of a stream has enough: then ending it is no failure."""
         self.span: Span | None = None
@@ -197,7 +202,7 @@ class Execution:
     def key(self) -> str:
         """The idempotency key: one for all attempts."""
         if self._key is None:
-            self._key = new_id()
+            self._key = new_id() if self.within is None else f"{self.within.key}/{self.step}"
         return self._key
 
     @property
@@ -255,7 +260,7 @@ class Execution:
             except ActionError:
                 raise
             except Exception as raised:
-                raise _failed(self.action, raised) from raised
+                raise failed(self.action, raised) from raised
 
     async def _limited(self) -> Completed:
         seconds = self.options.total_timeout
@@ -398,7 +403,7 @@ class Execution:
         return error
 
     def _error(self, raised: Exception) -> ActionError:
-        error = raised if isinstance(raised, ActionError) else _failed(self.action, raised)
+        error = raised if isinstance(raised, ActionError) else failed(self.action, raised)
         if error.action is None or error.action == self.action.name:
             error.action = self.action.name
             error.attempts = self.attempts
@@ -421,7 +426,7 @@ class Execution:
         step = Undo(self.action.name, compensate, values, None, self.options.compensate_timeout, self._blocks)
         return worse(self.undone, await undo(step, error, self.runner.threads, self.unresponsive))
 
-    async def undo_steps(self, done: list[Undo], error: ActionError) -> None:
-        """Undoes steps that are done, the last one first."""
-        outcome = await undo_all(reversed(done), error, self.runner.threads, self.unresponsive)
+    async def undo_steps(self, steps: Iterable[Undo], error: ActionError) -> None:
+        """Undoes the steps of a composite, in this order."""
+        outcome = await undo_all(steps, error, self.runner.threads, self.unresponsive)
         self.undone = worse(self.undone, outcome)

@@ -90,7 +90,7 @@ class Span:
         )
 
     def _emit(self, kind: type[ActionEvent], span: str, parent: str | None, attributes: dict[str, Any]) -> None:
-        event = kind(time=trio.current_time(), span_id=span, parent_span_id=parent, **self._common, **attributes)
+        event = kind(time=trio.current_time(), span_id=span, parent_span_id=parent, **{**self._common, **attributes})
         for listeners in self.listeners:
             listeners.emit(event)
 

@@ -1,0 +1,180 @@
+"""What is made of several actions, and is an action itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+from ._action import Action, check_labels, check_name
+from ._errors import ActionError, InvalidAction, InvalidPlan
+from ._events import StepSkipped
+from ._execution import Completed, Execution, failed, prepare
+from ._graph import Progress
+from ._options import Options, Overrides, checked_overrides
+from ._signature import Kind, Signature
+from ._step import Step
+from ._undo import Undo, check_compensation
+
+__all__ = ["Composite", "Labels", "Work", "invoke", "perform_all"]
+
+
+class Labels(Overrides, total=False):
+    """The options of `action` that a composite has too."""
+
+    description: str | None
+    tags: tuple[str, ...]
+    category: str | None
+    version: str | None
+
+
+class Composite(Action[..., Any]):
+    """An action made of steps. Calling it runs it."""
+
+    def __init__(self, name: str, signature: Signature, labels: Mapping[str, Any]) -> None:
+        kind = type(self).__name__
+        options = {key: value for key, value in labels.items() if key not in _LABELS}
+        described = labels.get("description") or ""
+        tags = labels.get("tags", ())
+        try:
+            check_name(kind, name)
+            check_labels(name, described, tags, labels.get("category"), labels.get("version"), None)
+            checked = checked_overrides(name, options)
+            if checked.get("compensate") is not None:
+                check_compensation(name, checked["compensate"], signature.parameters)
+        except InvalidAction as error:
+            raise InvalidPlan(str(error)) from None
+
+        async def call(**params: Any) -> Any:
+            from ._runner import run
+
+            return await run(self, params)
+
+        call.__name__ = call.__qualname__ = name
+        super().__init__(
+            name,
+            call,
+            Kind.COMPOSITE,
+            signature,
+            Options(**checked),
+            description=described,
+            tags=tuple(tags),
+            category=labels.get("category"),
+            version=labels.get("version"),
+            docstring=described,
+        )
+
+    async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
+        """Runs the steps."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"{self!r} is made of others and has no place of its own: it cannot be pickled")
+
+
+_LABELS = frozenset({"description", "tags", "category", "version"})
+
+
+async def invoke(run: Execution, step: Step, params: Mapping[str, Any]) -> Completed:
+    """Runs a step as a part of a run.
+
+    Raises:
+        ActionError: it failed.
+    """
+    action = step.action
+    return await Execution(
+        run.runner,
+        action,
+        prepare(action, params),
+        action.options.replaced(step.options),
+        {**run.context, **step.context} if step.context else run.context,
+        run.listeners,
+        step.name,
+        None if run.span is None else run.span.id,
+        None,
+        run.handed,
+        run,
+    ).complete()
+
+
+class Work:
+    """What has come of the steps of a composite so far."""
+
+    __slots__ = ("done", "error", "failed", "results")
+
+    def __init__(self) -> None:
+        self.done: list[Completed] = []
+        self.results: dict[str, Any] = {}
+        self.failed = ""
+        self.error: ActionError | None = None
+
+    def add(self, name: str, completed: Completed) -> None:
+        """A step is done."""
+        self.done.append(completed)
+        self.results[name] = completed.value
+
+    @property
+    def directives(self) -> tuple[Any, ...]:
+        """Those of the steps, in the order in which these were done."""
+        return tuple(directive for completed in self.done for directive in completed.directives)
+
+    @property
+    def undo(self) -> tuple[Undo, ...]:
+        """How to undo the steps, the last one first."""
+        return tuple(step for completed in reversed(self.done) for step in completed.undo)
+
+
+async def perform_all(
+    run: Execution,
+    steps: Mapping[str, Step],
+    progress: Progress,
+    params_of: Callable[[Step, Mapping[str, Any]], Mapping[str, Any]],
+    holds: Callable[[Step, Mapping[str, Any]], object],
+    *,
+    cancel: bool,
+    work: Work,
+    invoking: Callable[[Execution, Step, Mapping[str, Any]], Awaitable[Completed]] = invoke,
+) -> None:
+    """Runs steps side by side, each as soon as it can be; what comes of them stands in `work`."""
+
+    async def perform(step: Step) -> None:
+        try:
+            if step.when is not None and not holds(step, work.results):
+                progress.leave_out(step.name)
+                skipped(step.name)
+                advance()
+                return
+            completed = await invoking(run, step, params_of(step, work.results))
+        except Exception as raised:
+            progress.fail(step.name)
+            if work.error is None:
+                work.failed = step.name
+                work.error = raised if isinstance(raised, ActionError) else failed(step.action, raised)
+            if cancel:
+                nursery.cancel_scope.cancel()
+        else:
+            work.add(step.name, completed)
+            progress.done(step.name)
+            advance()
+
+    def advance() -> None:
+        begun, left_out = progress.next()
+        for name in left_out:
+            skipped(name)
+        for name in begun:
+            nursery.start_soon(perform, steps[name])
+
+    def skipped(name: str) -> None:
+        if run.span is not None:
+            run.span.report(StepSkipped, step=name)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            advance()
+    except BaseException:
+        # Only a cancellation comes here, or an interrupt.
+        error = ActionError(f"{run.action.name}: cancelled")
+        await run.undo_steps(work.undo, error)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise
