@@ -3,9 +3,9 @@
     python benchmarks/storage.py [--rounds N] [--directory PATH]
 
 Each committer has an agent of its own and commits one turn after the other. SQLite gets the rows that such turns
-become, in transactions of one turn and of a hundred, from one loop that does nothing else. Every figure is taken several
-times, ours and SQLite's in turn, and given as minimum and median of the time for each turn. The budget is for 100
-committers: at most 60 µs above SQLite's own time in transactions of a hundred.
+become, in transactions of one turn and of a hundred, from one loop that does nothing else. Every figure is taken
+several times, ours and SQLite's in turn, and given as minimum and median of the time for each turn. The budget is for
+100 committers: at most 60 µs above SQLite's own time in transactions of a hundred.
 
 Choose a directory on the disk that you mean: on a file system in memory an fsync costs nothing.
 """
