@@ -425,7 +425,7 @@ def plot(sizes: list[int], by_agents: list[float], lengths: list[int], by_mailbo
     axes.set_xscale("log")
     axes.set_ylim(0, None)
     axes.set_ylabel("µs (one round)")
-    axes.set_title("Cost does not grow with the number of agents or signals")
+    axes.set_title("What a call and a signal cost, against how many there are")
     axes.legend()
     RESULTS.mkdir(exist_ok=True)
     figure.tight_layout()
