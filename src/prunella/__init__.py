@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from .errors import DefinitionError as DefinitionError
     from .errors import InvalidArgument as InvalidArgument
     from .errors import PrunellaError as PrunellaError
+    from .runtime import AgentSpec as AgentSpec
+    from .runtime import open_runtime as open_runtime
     from .signals import Signal as Signal
     from .signals import SignalType as SignalType
     from .supervision import Child as Child
@@ -60,6 +62,7 @@ _HOMES = {
     "AgentCrashed": "agents",
     "AgentError": "agents",
     "AgentNotFound": "agents",
+    "AgentSpec": "runtime",
     "AgentStopped": "agents",
     "Ask": "agents",
     "Cancel": "agents",
@@ -93,6 +96,7 @@ _HOMES = {
     "UnhandledSignal": "agents",
     "migrate": "agents",
     "on": "agents",
+    "open_runtime": "runtime",
 }
 
 __all__ = ["__version__", *_HOMES]
