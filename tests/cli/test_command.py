@@ -76,7 +76,8 @@ def test_bad_lines_are_told_with_their_place_and_good_ones_are_handled(command, 
         "prunella: events:2: cannot decode the document: no JSON at character 0: Expecting value",
         "prunella: events:3: cannot decode the document: expected UTF-8, got something else at byte 0",
         "prunella: events:4: cannot decode the document: expected an object, got a list",
-        "prunella: events:7: cannot decode id: expected a non-empty string without control characters and lone surrogates, got other text",
+        "prunella: events:7: cannot decode id: expected a non-empty string without control characters and lone "
+        "surrogates, got other text",
     ]
     assert "heard one\n" in done.stdout
     assert "heard two\n" in done.stdout

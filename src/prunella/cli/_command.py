@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,13 @@ exit status:
   2   wrong usage: no such target, no such file, no events in it
   65  all went well, but some lines of the input were no events
   130 interrupted before the tree ran
+"""
+
+_EXAMPLE = """\
+example:
+  prunella new project helpdesk && cd helpdesk
+  python -m pytest
+  prunella run helpdesk.main --signals events.jsonl
 """
 
 _TARGETS = """\
@@ -82,17 +89,26 @@ def _main(arguments: Sequence[str] | None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return USAGE
-    if options.rate is not None and options.signals is None:
-        parser.error("--rate is that of --signals, which is missing")
-    return _run(options)
+    command: Callable[[argparse.Namespace], int] = options.function
+    return command(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="prunella", description="Runs supervision trees: what crashes in them comes back."
+        prog="prunella",
+        description="Runs agents and supervision trees: what crashes in them comes back.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_run(commands)
+    _add_describe(commands)
+    _add_new(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser(
         "run",
         help="run a tree until it ends or is stopped",
@@ -103,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"{_TARGETS}\n{_EXIT_STATUS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    run.set_defaults(function=lambda options: _run(run, options))
     run.add_argument("target", metavar="TARGET", help="the module or file with the tree")
     run.add_argument(
         "--signals", metavar="FILE", help="feed its agents CloudEvents, one JSON object a line; - is the standard input"
@@ -120,7 +137,39 @@ def _parser() -> argparse.ArgumentParser:
         "-v", "--verbose", action="store_true",
         help="write the log, with the traceback of every crash, to the standard error; no live view",
     )  # fmt: skip
-    return parser
+
+
+def _add_describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    describe = commands.add_parser(
+        "describe",
+        help="tell what an agent is and takes",
+        description="Tells the fields of an agent, and its handlers with the signals and the data that they take.",
+    )
+    describe.set_defaults(function=_describe)
+    describe.add_argument(
+        "agent",
+        metavar="AGENT",
+        help="MODULE:NAME or PATH.py:NAME; the name may be left out if there is one agent only",
+    )
+    describe.add_argument("--json", action="store_true", help="as JSON, with the schemas of state and data")
+
+
+def _add_new(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    new = commands.add_parser("new", help="write the skeleton of a project or of an agent, with its tests")
+    kinds = new.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True)
+    project = kinds.add_parser(
+        "project",
+        help="a directory with an agent, its tests, and a tree to run",
+        description="Writes a project into a new directory: an agent, its tests, a tree to run, and some events.",
+    )
+    project.add_argument("name", metavar="NAME", help="of the directory, and of the package in it")
+    agent = kinds.add_parser(
+        "agent",
+        help="a module with an agent, and its tests",
+        description="Writes the module of an agent, and its tests into the directory 'tests'. Overwrites nothing.",
+    )
+    agent.add_argument("name", metavar="NAME", help="of the module: mailer, or shop.mailer in a package that is there")
+    new.set_defaults(function=_new)
 
 
 class _Version(argparse.Action):
@@ -141,7 +190,34 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _run(options: argparse.Namespace) -> int:
+def _describe(options: argparse.Namespace) -> int:
+    from ._describe import as_json, as_text
+    from ._target import TargetError, load_agent
+
+    try:
+        agent = load_agent(options.agent)
+    except TargetError as error:
+        _complain(str(error))
+        return USAGE
+    _write(as_json(agent) if options.json else as_text(agent))
+    return OK
+
+
+def _new(options: argparse.Namespace) -> int:
+    from ._new import NewError, new_agent, new_project
+
+    try:
+        files = new_project(options.name) if options.kind == "project" else new_agent(options.name)
+    except NewError as error:
+        _complain(str(error))
+        return USAGE
+    _write("".join(f"{path}\n" for path in files))
+    return OK
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.rate is not None and options.signals is None:
+        parser.error("--rate is that of --signals, which is missing")
     from ._input import Input, InputError
     from ._target import TargetError, load
 
