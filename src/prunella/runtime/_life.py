@@ -303,6 +303,7 @@ class EffectTask:
         except trio.TrioInternalError:
             raise
         except (KeyboardInterrupt, SystemExit) as interrupt:
+            self._reason = _SHUTDOWN
             tree.interrupted(interrupt)
         except BaseException as error:
             # `work` reports errors by itself; this is what no function should raise, or a stray Cancelled.

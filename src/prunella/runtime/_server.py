@@ -314,7 +314,9 @@ class AgentServer:
 
     def _drop_all(self) -> None:
         """Answers whoever waits in the mailbox, or for room in it."""
-        waiting = list(self._inner or ())
+        # What the runtime has to tell it is dropped without a word.
+        waiting = [each for each in self._control or () if not each.signal.type.startswith("prunella.")]
+        waiting += self._inner or ()
         self._control = self._inner = None
         while (delivery := self._received()) is not None:
             waiting.append(delivery)

@@ -63,7 +63,8 @@ class SignalMaker:
         if directive.signal is not None:
             return _traced(directive.signal, cause)
         subject = getattr(directive, "subject", None)
-        signal = Signal(directive.type, directive.data, source=_source(server), subject=subject, time=self._time())
+        data = {} if directive.data is None else directive.data
+        signal = Signal(directive.type, data, source=_source(server), subject=subject, time=self._time())
         return _traced(signal, cause)
 
     def scheduled(self, directive: Any, server: AgentServer, cause: Signal | None, due: datetime | None) -> Signal:

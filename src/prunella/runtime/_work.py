@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ async def perform(server: AgentServer, directive: Run, effect: Effect, attempts:
     while True:
         attempts.made += 1
         try:
-            with nullcontext() if directive.timeout is None else trio.fail_after(directive.timeout):
+            with nullcontext() if directive.timeout is None else _time_limit(directive.timeout):
                 value = await _call(server, directive, effect, keywords)
         except Exception as error:
             if attempts.made >= most:
@@ -50,6 +50,15 @@ async def perform(server: AgentServer, directive: Run, effect: Effect, attempts:
             if directive.then is not None:
                 effect.send_back(directive.then, {"result": value, **directive.carry})
             return None
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """As `trio.fail_after`, but says what the limit was."""
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise trio.TooSlowError(f"not done within {seconds:g} s")
 
 
 async def _call(server: AgentServer, directive: Run, effect: Effect, keywords: dict[str, Any]) -> Any:
@@ -76,6 +85,8 @@ async def _stream(server: AgentServer, directive: Run, effect: Effect, values: A
             if directive.each is not None:
                 effect.send_back(directive.each, {"value": value, "index": number, **directive.carry})
                 await server.inner_has_room()
+            else:
+                await trio.lowlevel.checkpoint()
             number += 1
     return number
 

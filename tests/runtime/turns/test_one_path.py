@@ -10,7 +10,7 @@ import trio
 from tests.runtime.turns.agents import Heard, Puppet, Task, busy, settle
 from trio.testing import MockClock
 
-from prunella.agents import Agent, AgentCrashed, Context, Emit, Rejected, on
+from prunella.agents import Agent, AgentCrashed, AgentError, Context, Emit, Rejected, on
 from prunella.runtime import AgentRef, AgentSpec, TurnEvent, open_runtime
 
 anyhow = pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
@@ -285,7 +285,7 @@ async def test_each_turn_is_one_event_with_its_outcome(is_busy: bool, heard: Hea
         for type in ("refuse", "no.such", "boom"):
             if is_busy:
                 await busy(ref)
-            with pytest.raises(Exception, match=".*"):
+            with pytest.raises(AgentError):
                 await ref.call(type)
         turns = [(event.signal_type, event.outcome) for event in heard.of(TurnEvent) if event.signal_type != "note"]
         assert turns == [("refuse", "Rejected"), ("no.such", "UnhandledSignal"), ("boom", "crashed")]

@@ -293,7 +293,11 @@ async def test_a_typed_signal_is_taken_as_a_value_and_as_a_class() -> None:
 
 
 @all_verbs
-@pytest.mark.parametrize("signal", [None, 1, "", object(), "prunella.started", Signal("prunella.started")], ids=lambda value: str(getattr(value, "type", type(value).__name__)))
+@pytest.mark.parametrize(
+    "signal",
+    [None, 1, "", object(), "prunella.started", Signal("prunella.started")],
+    ids=lambda value: str(getattr(value, "type", type(value).__name__)),
+)
 async def test_what_is_no_signal_or_not_ones_own_is_refused(verb: str, signal: Any) -> None:
     async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
         with pytest.raises(InvalidArgument):
