@@ -6,7 +6,7 @@ import contextvars
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final, overload
 
 import attrs
 import trio
@@ -219,7 +219,11 @@ class Runtime:
         if last is not None:
             last.host.core.ask(Request(Verb.TERMINATE, last.host.info(last.slot), None))
 
-    def whereis(self, id: str, agent: type[A] = Agent, *, partition: str | None = None) -> AgentRef[A] | None:  # type: ignore[assignment]
+    @overload
+    def whereis(self, id: str, *, partition: str | None = None) -> AgentRef[Agent] | None: ...
+    @overload
+    def whereis(self, id: str, agent: type[A], *, partition: str | None = None) -> AgentRef[A] | None: ...
+    def whereis(self, id: str, agent: type[Any] = Agent, *, partition: str | None = None) -> AgentRef[Any] | None:
         """The ref of an agent that is there, or None.
 
         Args:
@@ -237,7 +241,11 @@ class Runtime:
             raise InvalidArgument("whereis()", "agent", f"{server.spec.agent.__name__} or a base of it", agent)
         return self.ref_to(server)
 
-    def ref(self, id: str, agent: type[A] = Agent, *, partition: str | None = None) -> AgentRef[A]:  # type: ignore[assignment]
+    @overload
+    def ref(self, id: str, *, partition: str | None = None) -> AgentRef[Agent]: ...
+    @overload
+    def ref(self, id: str, agent: type[A], *, partition: str | None = None) -> AgentRef[A]: ...
+    def ref(self, id: str, agent: type[Any] = Agent, *, partition: str | None = None) -> AgentRef[Any]:
         """A ref of an address, whether there is an agent or not.
 
         Args:
@@ -247,7 +255,11 @@ class Runtime:
         """
         return AgentRef(self, Address(id, partition), agent)
 
-    def agents(self, agent: type[A] = Agent, *, partition: Any = ...) -> tuple[AgentRef[A], ...]:  # type: ignore[assignment]
+    @overload
+    def agents(self, *, partition: Any = ...) -> tuple[AgentRef[Agent], ...]: ...
+    @overload
+    def agents(self, agent: type[A], *, partition: Any = ...) -> tuple[AgentRef[A], ...]: ...
+    def agents(self, agent: type[Any] = Agent, *, partition: Any = ...) -> tuple[AgentRef[Any], ...]:
         """The refs of the agents that are there, in the order in which they were started.
 
         Args:
