@@ -528,6 +528,10 @@ class AgentServer:
             if life is not None and self.errors >= policy.number:
                 life.end_by_itself(Shutdown(error))
         elif isinstance(policy, EmitErrors):
+            if signal is not None and signal.type == policy.signal_type:
+                # About its own report it must not report in turn: where it hears that itself, there would be no end.
+                self.runtime.reports.error(self, error, signal)
+                return
             data = {
                 "agent": self.address.id,
                 "error": {"type": type(error).__name__, "message": str(error)},

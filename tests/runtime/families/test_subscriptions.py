@@ -251,6 +251,17 @@ async def test_an_error_policy_may_publish() -> None:
         }
 
 
+async def test_a_policy_that_publishes_to_its_own_agent_does_not_go_round_and_round() -> None:
+    async with open_runtime() as runtime, runtime.subscribe("trouble") as stream:
+        ref = await publisher(runtime, error_policy=emit("trouble"), subscribe=["**"])
+        await ref.cast("refuse")
+        await settle()
+        assert ref.status().mailbox == 0
+        assert (await stream.receive()).data["signal_type"] == "refuse"
+        with pytest.raises(trio.WouldBlock):
+            stream.receive_nowait()
+
+
 # Opening.
 
 
