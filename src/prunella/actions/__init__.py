@@ -35,6 +35,7 @@ another may succeed, and what became of the undoing. `open_runner` shares thread
 """
 
 from ._action import Action, action
+from ._catalog import Catalog, Entry, Hit, Risk, Visibility
 from ._chain import chain
 from ._composite import Composite, Labels
 from ._context import ActionContext, IdempotencyKey
@@ -64,13 +65,16 @@ from ._events import (
 from ._instruction import Instruction, check_allowed
 from ._options import Overrides
 from ._plan import Plan
+from ._policy import Policy
 from ._references import param, result_of
 from ._results import Failure, Result, Success
-from ._runner import Runner, open_runner, run, stream, try_run
+from ._runner import Runner, call_tool, open_runner, run, stream, try_run
 from ._side_by_side import branch, converge, parallel
 from ._signature import Kind
 from ._step import Step
 from ._stream import Values
+from ._tool_schema import ToolFormat, tool_schema
+from ._tools import ToolResult, UnknownTool
 
 __all__ = [
     "Action",
@@ -87,9 +91,12 @@ __all__ = [
     "AttemptFailed",
     "AttemptStarted",
     "AttemptStopped",
+    "Catalog",
     "ChainFailed",
     "Composite",
+    "Entry",
     "Failure",
+    "Hit",
     "IdempotencyKey",
     "Instruction",
     "InvalidAction",
@@ -101,14 +108,21 @@ __all__ = [
     "Overrides",
     "Plan",
     "PlanFailed",
+    "Policy",
     "Result",
+    "Risk",
     "Runner",
     "Step",
     "StepSkipped",
     "Success",
+    "ToolFormat",
+    "ToolResult",
+    "UnknownTool",
     "Values",
+    "Visibility",
     "action",
     "branch",
+    "call_tool",
     "chain",
     "check_allowed",
     "converge",
@@ -118,5 +132,6 @@ __all__ = [
     "result_of",
     "run",
     "stream",
+    "tool_schema",
     "try_run",
 ]

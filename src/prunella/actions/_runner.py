@@ -12,19 +12,23 @@ from ..conversion import Map
 from ..errors import InvalidArgument
 from ..telemetry import Listener, Listeners
 from ._action import Action
+from ._catalog import Catalog
 from ._errors import ActionError, InvalidAction
 from ._execution import Completed, Execution, current_frame, prepare
 from ._instruction import Instruction
 from ._options import Overrides, checked_overrides
+from ._policy import Policy
 from ._processes import Processes
 from ._results import Failure, Success
 from ._signature import Kind
 from ._stream import Values, streaming
+from ._tools import ToolResult, answer
 
-__all__ = ["Runner", "open_runner", "run", "stream", "try_run"]
+__all__ = ["Runner", "call_tool", "open_runner", "run", "stream", "try_run"]
 
 _THREADS: Final = 40
 _EMPTY: Final[Mapping[str, Any]] = Map()
+_DEFAULT_POLICY: Final = Policy()
 
 logger = logging.getLogger("prunella.actions")
 
@@ -86,6 +90,19 @@ class Runner:
     ) -> AbstractAsyncContextManager[Values]:
         """As the function `stream`."""
         return streaming(lambda: self.execution(action, params, context, telemetry, overrides, stream=True))
+
+    async def call_tool(
+        self,
+        catalog: Catalog,
+        name: str,
+        arguments: str | bytes | Mapping[str, Any],
+        *,
+        policy: Policy = _DEFAULT_POLICY,
+        context: Mapping[str, Any] | None = None,
+        telemetry: Iterable[Listener] = (),
+    ) -> ToolResult:
+        """As the function `call_tool`."""
+        return await answer(self, catalog, name, arguments, policy, context, telemetry)
 
     def execution(
         self,
@@ -282,6 +299,35 @@ async def stream(
         runner.stream(action, params, context=context, telemetry=telemetry, **overrides) as values,
     ):
         yield values
+
+
+async def call_tool(
+    catalog: Catalog,
+    name: str,
+    arguments: str | bytes | Mapping[str, Any],
+    *,
+    policy: Policy = _DEFAULT_POLICY,
+    context: Mapping[str, Any] | None = None,
+    telemetry: Iterable[Listener] = (),
+) -> ToolResult:
+    """Runs the action that a model asks for, and says what came of it in words that the model can use.
+
+    Whatever the model does wrong is an answer, never an exception: a name that is not there, arguments that are no JSON
+    or do not fit, what the policy refuses, an action that fails.
+
+    Args:
+        catalog: what there is to call; only public entries are.
+        name: the name of the tool.
+        arguments: JSON text, or its data.
+        policy: what may be called.
+        context: as of `run`.
+        telemetry: as of `run`.
+
+    Raises:
+        InvalidArgument: catalog or policy is something else.
+    """
+    async with _sharing() as runner:
+        return await answer(runner, catalog, name, arguments, policy, context, telemetry)
 
 
 async def _complete(
