@@ -611,6 +611,16 @@ async def test_a_listener_hears_for_the_length_of_its_block() -> None:
     assert len(heard.of(ChildExited)) == 1
 
 
+async def test_what_goes_outside_is_reported_to_the_same_listeners(heard: Heard) -> None:
+    async def take(signal: Signal) -> None:
+        pass
+
+    async with open_runtime(AgentSpec(Log, "c"), telemetry=[heard]) as runtime:
+        await do(runtime.ref("c"), Emit("out", {}, to=FunctionTarget(take)))
+        await settle()
+    assert [event.name for event in heard if event.name.startswith("dispatch.")]
+
+
 async def test_an_effect_that_began_before_anybody_listened_has_no_end_either() -> None:
     heard = Heard()
     async with open_runtime(AgentSpec(Log, "c")) as runtime:
