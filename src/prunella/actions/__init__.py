@@ -35,6 +35,7 @@ another may succeed, and what became of the undoing. `open_runner` shares thread
 """
 
 from ._action import Action, action
+from ._basic import basic_actions
 from ._catalog import Catalog, Entry, Hit, Risk, Visibility
 from ._chain import chain
 from ._composite import Composite, Labels
@@ -62,6 +63,8 @@ from ._events import (
     AttemptStopped,
     StepSkipped,
 )
+from ._files import file_actions
+from ._http import HTTPResponse, http_actions
 from ._instruction import Instruction, check_allowed
 from ._options import Overrides
 from ._plan import Plan
@@ -69,6 +72,7 @@ from ._policy import Policy
 from ._references import param, result_of
 from ._results import Failure, Result, Success
 from ._runner import Runner, call_tool, open_runner, run, stream, try_run
+from ._shell import CommandResult, shell_actions
 from ._side_by_side import branch, converge, parallel
 from ._signature import Kind
 from ._step import Step
@@ -93,9 +97,11 @@ __all__ = [
     "AttemptStopped",
     "Catalog",
     "ChainFailed",
+    "CommandResult",
     "Composite",
     "Entry",
     "Failure",
+    "HTTPResponse",
     "Hit",
     "IdempotencyKey",
     "Instruction",
@@ -121,16 +127,20 @@ __all__ = [
     "Values",
     "Visibility",
     "action",
+    "basic_actions",
     "branch",
     "call_tool",
     "chain",
     "check_allowed",
     "converge",
+    "file_actions",
+    "http_actions",
     "open_runner",
     "parallel",
     "param",
     "result_of",
     "run",
+    "shell_actions",
     "stream",
     "tool_schema",
     "try_run",
