@@ -290,7 +290,9 @@ class AgentServer:
     def put(self, delivery: Delivery) -> None:
         """Takes a signal of its own, a result or a tick: these do not count against the mailbox."""
         if self.ended is not None:
-            delivery.drop(self.stopped_error())
+            if delivery.ask is not None:
+                delivery.ask.hold()
+            self._drop(delivery)
             return
         if self._inner is None:
             self._inner = deque()
@@ -318,12 +320,19 @@ class AgentServer:
         waiting = [each for each in self._control or () if not each.signal.type.startswith("prunella.")]
         waiting += self._inner or ()
         self._control = self._inner = None
+        accepted = len(waiting)
+        if self._receive is not None:
+            accepted += self._receive.statistics().current_buffer_used
         while (delivery := self._received()) is not None:
             waiting.append(delivery)
-        for delivery in waiting:
-            if delivery.answer is None and delivery.ask is None:
-                self.runtime.reports.dropped(self, delivery.signal)
-            delivery.drop(self.stopped_error())
+        for index, delivery in enumerate(waiting):
+            # Who waits for room hears of it, and needs no report.
+            self._drop(delivery, report=index < accepted)
+
+    def _drop(self, delivery: Delivery, *, report: bool = True) -> None:
+        if report and delivery.answer is None:
+            self.runtime.reports.dropped(self, delivery.signal)
+        delivery.drop(self.stopped_error())
 
     async def inner_has_room(self) -> None:
         """Waits until its own signals that wait are fewer than its effects may be; lets others run in any case."""
