@@ -300,6 +300,29 @@ def test_an_event_goes_to_every_agent_that_takes_its_type_also_to_one_that_was_s
     assert "11 in = 11 handled + 0 crashed on + 0 refused" in done.stdout
 
 
+def test_a_run_waits_for_effects_but_not_for_tasks_that_stay(command):
+    command.write(
+        "server.py",
+        "import trio",
+        "from prunella import Agent, Run, SpawnTask, on",
+        "from prunella.runtime import AgentSpec",
+        "async def served(): await trio.sleep_forever()",
+        "async def work(): await trio.sleep(0.3)",
+        "class Server(Agent, name='server'):",
+        "    @on('prunella.started')",
+        "    def started(self): return SpawnTask(served)",
+        "    @on('word.*')",
+        "    def hear(self): return Run(work, then='done')",
+        "    @on('done')",
+        "    def done(self): print('done', flush=True)",
+        "tree = AgentSpec(Server, shutdown=0.1)",
+    )
+    command.write("events", word("one"))
+    done = command.run("run", "server.py", "--signals", "events")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\ndone\n" in done.stdout
+
+
 def test_a_plain_tree_runs_as_well(command):
     command.write("plain.py", PLAIN)
     process = command.start("run", "plain.py")

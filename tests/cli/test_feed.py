@@ -16,7 +16,7 @@ from prunella.cli import _input as input_module
 from prunella.cli._feed import Feed
 from prunella.cli._input import Input
 from prunella.cli._tally import Account, Tally, Trouble
-from prunella.runtime import AgentSpec, SignalDropped, TurnEvent, open_runtime
+from prunella.runtime import AgentSpec, EffectException, EffectStart, EffectStop, SignalDropped, TurnEvent, open_runtime
 from prunella.telemetry import ErrorInfo
 
 
@@ -191,3 +191,16 @@ def test_of_many_agents_and_troubles_the_first_are_kept():
         tally.deliver("a", str(n))
         tally.hear(turn(str(n), "crashed"))
     assert len(tally.account("a").crashes) == 20
+
+
+def test_tasks_that_stay_are_counted_and_other_effects_are_not():
+    tally = Tally()
+    effect = {"time": 0.0, "agent": "a"}
+    for directive in ("SpawnTask", "SpawnTask", "SpawnTask", "Run"):
+        tally.hear(EffectStart(directive=directive, signal_type="t", **effect))
+    tally.hear(EffectStop(directive="SpawnTask", duration=1.0, **effect))
+    assert tally.tasks == {"a": 2}
+    tally.hear(EffectStop(directive="Run", duration=1.0, **effect))
+    tally.hear(EffectException(directive="SpawnTask", duration=1.0, **effect))
+    tally.hear(EffectException(directive="SpawnTask", duration=1.0, **effect))
+    assert not dict(tally.tasks)

@@ -165,9 +165,15 @@ class Run:
         if self._feed is None:
             await trio.sleep_forever()
         await self._feed.run(runtime)
-        while self._tally.unsettled or not all(_is_quiet(agent) for agent in runtime.agents(Agent)):
+        while self._tally.unsettled or not all(self._is_quiet(agent) for agent in runtime.agents(Agent)):
             await self._change()
         self._all_handled = True
+
+    def _is_quiet(self, agent: AgentRef[Any]) -> bool:
+        """Whether nothing waits for an agent, no effect of it runs, and it is not about to come back from a crash."""
+        status = agent.status()
+        passing = status.effects - self._tally.tasks[str(agent.address)]
+        return status.state in ("running", "suspended", "stopped") and not status.mailbox and passing <= 0
 
     def _hear(self, event: Event) -> None:
         spec = self._target.spec
@@ -253,12 +259,6 @@ class Run:
         if feed.rate is not None:
             words.append(f"{feed.rate:g}/s (--rate 0: no limit)")
         return ", ".join(words)
-
-
-def _is_quiet(agent: AgentRef[Any]) -> bool:
-    """Whether nothing of an agent waits, and it is not about to come back from a crash."""
-    status = agent.status()
-    return status.state in ("running", "suspended", "stopped") and not status.mailbox and not status.effects
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import final
 
 import attrs
 
-from ..runtime import AgentEvent, SignalDropped, TurnEvent
+from ..agents import SpawnTask
+from ..runtime import AgentEvent, EffectException, EffectStart, EffectStop, SignalDropped, TurnEvent
 from ..telemetry import ErrorInfo, Event
 
 __all__ = ["Account", "Tally", "Trouble"]
@@ -15,6 +16,7 @@ __all__ = ["Account", "Tally", "Trouble"]
 _MOST_AGENTS = 1_000
 _MOST_TROUBLES = 20
 _OTHERS = "(other agents)"
+_TASK = SpawnTask.__name__
 
 
 @attrs.frozen
@@ -68,10 +70,12 @@ class Tally:
 
     Attributes:
         accounts: by the agent's address; those beyond the first thousand share one.
+        tasks: how many tasks each agent has spawned that still run. They may stay for as long as it does.
     """
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.tasks: Counter[str] = Counter()
         # What was delivered and has not been settled yet. An agent hears other signals too.
         self._open: Counter[tuple[str, str]] = Counter()
 
@@ -109,8 +113,13 @@ class Tally:
             account.turns += event.outcome == "committed"
             if self._close(event.agent, event.signal_id):
                 _settle(account, event)
-        elif isinstance(event, SignalDropped) and self._close(event.agent, event.signal_id):
-            self.account(event.agent).left_waiting += 1
+        elif isinstance(event, SignalDropped):
+            if self._close(event.agent, event.signal_id):
+                self.account(event.agent).left_waiting += 1
+        elif isinstance(event, EffectStart | EffectStop | EffectException) and event.directive == _TASK:
+            self.tasks[event.agent] += 1 if isinstance(event, EffectStart) else -1
+            if not self.tasks[event.agent]:
+                del self.tasks[event.agent]
 
     def _close(self, agent: str, signal_id: str) -> bool:
         key = agent, signal_id
