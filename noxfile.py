@@ -12,7 +12,7 @@ from pathlib import Path
 import nox
 
 SUPPORTED = ("3.11", "3.12", "3.13")
-EXTRAS = ".[http,msgpack,terminal,web]"
+EXTRAS = ".[actions,http,mcp,msgpack,terminal,web]"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 IN_CI = bool(os.environ.get("CI"))
