@@ -79,7 +79,7 @@ def test_rows_are_the_tree_from_the_root_down(picture):
         ("   └─ mail", "running", 1, 30.0),
     ]
     assert [row.agent and row.agent.handled for row in rows(picture)] == [None, 1200, None, None, 7]
-    assert [row.name for row in rows(picture)] == ["shop", "database", "fronts", "fronts/web", "post/mail"]
+    assert [row.called for row in rows(picture)] == ["shop", "database", "fronts", "fronts/web", "post/mail"]
 
 
 def test_several_trees_stand_one_below_the_other(picture):

@@ -72,7 +72,7 @@ def _standing(picture: Picture) -> str:
 
 
 def _child(row: Row) -> str:
-    notes = [f"{row.name} {row.state}"]
+    notes = [f"{row.called} {row.state}"]
     if row.restarts:
         notes.append(f"{row.restarts} restart{'s' if row.restarts > 1 else ''}")
     if row.agent is not None:

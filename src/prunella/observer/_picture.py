@@ -72,7 +72,7 @@ class Row:
     agent: AgentFigures | None
 
     @property
-    def name(self) -> str:
+    def called(self) -> str:
         """What people call it: an agent by its address, another child by its path below the root."""
         return self.agent.address if self.agent is not None else self.path.partition("/")[2] or self.path
 
