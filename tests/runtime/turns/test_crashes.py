@@ -70,7 +70,7 @@ async def test_a_state_that_is_the_fault_costs_one_restart_a_signal_until_the_ag
         assert isinstance(await ref.wait_stopped(), Crashed)
 
 
-@pytest.mark.parametrize("result", [object(), (Puppet(), Puppet()), "text", 1], ids=repr)
+@pytest.mark.parametrize("result", [b"bytes", (Puppet(), Puppet()), "text", 1], ids=repr)
 async def test_what_is_no_result_is_a_crash(result: Any) -> None:
     async with open_runtime(AgentSpec(Puppet, "p", restore="last")) as runtime:
         ref = runtime.ref("p", Puppet)

@@ -68,7 +68,7 @@ async def test_the_signal_that_an_executor_returns_goes_to_the_agent_and_carries
         assert await runtime.ref("p").ask("do", it=Ring(3)) == 3
 
 
-@pytest.mark.parametrize("result", ["text", 1, Signal("prunella.started")], ids=repr)
+@pytest.mark.parametrize("result", ["text", 1, Signal("prunella.started")], ids=lambda value: type(value).__name__)
 async def test_what_an_executor_must_not_return_is_a_failed_directive(result: Any) -> None:
     async def ring(directive: Ring, context: EffectContext) -> Any:
         return result
