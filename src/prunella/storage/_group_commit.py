@@ -101,8 +101,8 @@ class GroupCommit:
                     results = _written(self._connection, self._writing, [request.work for request in batch])
                     for request, result in zip(batch, results, strict=True):
                         request.result = result
-                    self._call(partial(self._wake, batch))
                     _tidy_up(self._connection, batch)
+                    self._call(partial(self._wake, batch))
         finally:
             _close(self._connection)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final, Generic, TypeVar, final
 
@@ -69,8 +70,10 @@ async def state_at(
         await _check_stored(storage, agent_class, key)
         snapshot = await storage.snapshot(key, until=until)
         version, state = restored_state(snapshot, ())
-        async for commit in _commits(storage, key, 0 if snapshot is None else snapshot.sequence, until):
-            version, state = _with(version, state, commit)
+        start = 0 if snapshot is None else snapshot.sequence
+        async with aclosing(_commits(storage, key, start, until)) as commits:
+            async for commit in commits:
+                version, state = _with(version, state, commit)
     return _agent(agent_class, key, version, state)
 
 
@@ -83,8 +86,10 @@ async def history(
     runtime: str = "default",
     since: int | None = None,
     until: int | datetime | None = None,
-) -> AsyncIterator[HistoryEntry[A]]:
+) -> AsyncGenerator[HistoryEntry[A], None]:
     """The turns of an agent in order, each with the state before and after it. No handler is run.
+
+    Whoever leaves the loop early closes it: ``async with contextlib.aclosing(history(...)) as entries``.
 
     Args:
         storage: opened for this if it is not open.
@@ -113,17 +118,20 @@ async def history(
                 base = await storage.snapshot(key, until=gone.oldest)
         version, state = restored_state(base, ())
         after = _agent(agent_class, key, version, state)
-        sequence = 0 if base is None else base.sequence
-        async for commit in _commits(storage, key, sequence, until):
-            before = after
-            version, state = _with(version, state, commit)
-            after = _agent(agent_class, key, version, state)
-            if since is None or commit.sequence >= since:
-                try:
-                    turn = turn_of(commit, before, after)
-                except RestoreFailed as error:
-                    raise about(error, key) from error.__cause__
-                yield HistoryEntry(turn, before, after)
+        async with aclosing(_commits(storage, key, 0 if base is None else base.sequence, until)) as commits:
+            async for commit in commits:
+                before = after
+                version, state = _with(version, state, commit)
+                after = _agent(agent_class, key, version, state)
+                if since is None or commit.sequence >= since:
+                    yield HistoryEntry(_turn(key, commit, before, after), before, after)
+
+
+def _turn(key: AgentKey, commit: Commit, before: Agent, after: Agent) -> Turn:
+    try:
+        return turn_of(commit, before, after)
+    except RestoreFailed as error:
+        raise about(error, key) from error.__cause__
 
 
 def _with(version: int | None, state: dict[str, object], commit: Commit) -> tuple[int, dict[str, object]]:
@@ -131,7 +139,9 @@ def _with(version: int | None, state: dict[str, object], commit: Commit) -> tupl
     return commit.code.version, changes if commit.signal.type == MIGRATED else state | changes
 
 
-async def _commits(storage: Storage, key: AgentKey, after: int, until: int | datetime | None) -> AsyncIterator[Commit]:
+async def _commits(
+    storage: Storage, key: AgentKey, after: int, until: int | datetime | None
+) -> AsyncGenerator[Commit, None]:
     while True:
         page = await storage.commits(key, after=after, limit=_PAGE)
         for commit in page:
