@@ -6,9 +6,8 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
-import attrs
 import trio
 
 from ..conversion import ConversionError
@@ -31,17 +30,15 @@ if TYPE_CHECKING:
     from ..telemetry import Listeners
     from ._runner import Runner
 
-__all__ = ["Completed", "Execution", "Frame", "current_frame", "failed", "prepare"]
+__all__ = ["Completed", "Execution", "current_run", "failed", "prepare"]
 
 _LONGEST_TEXT: Final = 500
 
 Pump = Callable[["Execution", Any], Awaitable[Any]]
 
 
-@final
-@attrs.frozen
-class Completed:
-    """What came of a run that succeeded.
+class Completed(NamedTuple):
+    """What came of a run that succeeded; a named tuple, for one is made for every run.
 
     Attributes:
         value: the validated value.
@@ -56,19 +53,8 @@ class Completed:
     undo: tuple[Undo, ...] = ()
 
 
-@final
-class Frame:
-    """The run that the current task is inside of: runs begun there share its runner and its listeners."""
-
-    __slots__ = ("listeners", "runner", "span")
-
-    def __init__(self, runner: Runner, listeners: tuple[Listeners, ...], span: str | None) -> None:
-        self.runner = runner
-        self.listeners = listeners
-        self.span = span
-
-
-current_frame: ContextVar[Frame | None] = ContextVar("prunella.actions.frame", default=None)
+current_run: ContextVar[Execution | None] = ContextVar("prunella.actions.run", default=None)
+"""The run that the current task is inside of: runs begun there share its runner and its listeners."""
 
 
 def prepare(action: Action[..., Any], params: object) -> dict[str, Any]:
@@ -141,26 +127,22 @@ class Execution:
         within: the run of a composite that it is a step of.
     """
 
-    __slots__ = (
-        "_key",
-        "_touched",
-        "action",
-        "attempts",
-        "begun",
-        "context",
-        "handed",
-        "leaving",
-        "listeners",
-        "options",
-        "parent",
-        "pump",
-        "runner",
-        "span",
-        "step",
-        "undone",
-        "values",
-        "within",
-    )
+    # Defaults of the class: most runs need most of these never, and every assignment counts.
+    span: Span | None = None
+    attempts = 0
+    begun = False
+    """Whether the stream has given a value: then it is not begun again."""
+    leaving = False
+    """Whether whoever takes the values of a stream has enough: then ending it is no failure."""
+    undone: Compensated | None = None
+    """How undoing the steps of a composite ended."""
+    step: str | None = None
+    parent: str | None = None
+    pump: Pump | None = None
+    handed: Mapping[str, Any] | None = None
+    within: Execution | None = None
+    _key: str | None = None
+    _touched = False
 
     def __init__(
         self,
@@ -182,21 +164,18 @@ class Execution:
         self.options = options
         self.context = context
         self.listeners = listeners
-        self.step = step
-        self.parent = parent
-        self.pump = pump
-        self.handed = handed
-        self.within = within
-        self.leaving = False
-        """Whether whoever takes the values of a stream has enough: then ending it is no failure."""
-        self.span: Span | None = None
-        self.attempts = 0
-        self.begun = False
-        """Whether the stream has given a value: then it is not begun again."""
-        self.undone: Compensated | None = None
-        """How undoing the steps of a composite ended."""
-        self._key = options.idempotency_key
-        self._touched = False
+        if step is not None:
+            self.step = step
+        if parent is not None:
+            self.parent = parent
+        if pump is not None:
+            self.pump = pump
+        if handed is not None:
+            self.handed = handed
+        if within is not None:
+            self.within = within
+        if options.idempotency_key is not None:
+            self._key = options.idempotency_key
 
     @property
     def key(self) -> str:
@@ -221,7 +200,7 @@ class Execution:
             if listeners:
                 self.span = Span(self.listeners, self.action.name, self.step, self.parent)
                 break
-        token = current_frame.set(Frame(self.runner, self.listeners, None if self.span is None else self.span.id))
+        token = current_run.set(self)
         try:
             completed = await self._limited()
         except ActionError as error:
@@ -238,7 +217,7 @@ class Execution:
                     self.span.fail(error, self.attempts)
             raise
         finally:
-            current_frame.reset(token)
+            current_run.reset(token)
         if self.span is not None:
             self.span.stop(self.attempts, len(completed.directives))
         if self.action.hooks is not None:
@@ -320,9 +299,9 @@ class Execution:
             del error  # it knows this frame, and the frame it
 
     async def _attempt(self, total: float) -> Completed:
+        if total == math.inf and self.options.timeout is None:
+            return await self._call(total)
         deadline = attempt_deadline(trio.current_time(), self.options, total)
-        if deadline == math.inf:
-            return await self._call(deadline)
         with trio.CancelScope(deadline=deadline):
             return await self._call(deadline)
         raise self._timed_out(total=is_total(deadline, total))

@@ -14,7 +14,7 @@ from ..telemetry import Listener, Listeners
 from ._action import Action
 from ._catalog import Catalog
 from ._errors import ActionError, InvalidAction
-from ._execution import Completed, Execution, current_frame, prepare
+from ._execution import Completed, Execution, current_run, prepare
 from ._instruction import Instruction
 from ._options import Overrides, checked_overrides
 from ._policy import Policy
@@ -133,12 +133,12 @@ class Runner:
         if overrides:
             options = options.replaced(checked_overrides(action.name, overrides))
             action.check_options(options)
-        frame = current_frame.get()
+        outer = current_run.get()
         listeners = self.listeners
         parent = None
-        if frame is not None:
-            parent = frame.span
-            listeners = (*listeners, *(one for one in frame.listeners if one not in listeners))
+        if outer is not None and outer.listeners:
+            parent = None if outer.span is None else outer.span.id
+            listeners = (*listeners, *(one for one in outer.listeners if one not in listeners))
         if telemetry:
             listeners = (*listeners, Listeners(telemetry))
         return Execution(self, action, prepare(action, params), options, context, listeners, None, parent, None, handed)
@@ -337,9 +337,9 @@ async def _complete(
     telemetry: Iterable[Listener],
     overrides: Mapping[str, Any],
 ) -> Completed:
-    frame = current_frame.get()
-    if frame is not None and not frame.runner.closed:
-        return await frame.runner.execution(action, params, context, telemetry, overrides).complete()
+    outer = current_run.get()
+    if outer is not None and not outer.runner.closed:
+        return await outer.runner.execution(action, params, context, telemetry, overrides).complete()
     runner = Runner()
     try:
         return await runner.execution(action, params, context, telemetry, overrides).complete()
@@ -352,9 +352,9 @@ async def _complete(
 @asynccontextmanager
 async def _sharing() -> AsyncIterator[Runner]:
     """The runner of the run that the task is inside of, or one of its own."""
-    frame = current_frame.get()
-    if frame is not None and not frame.runner.closed:
-        yield frame.runner
+    outer = current_run.get()
+    if outer is not None and not outer.runner.closed:
+        yield outer.runner
         return
     runner = Runner()
     try:
