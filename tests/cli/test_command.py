@@ -287,17 +287,19 @@ def test_an_event_goes_to_every_agent_that_takes_its_type_also_to_one_that_was_s
         "    def work(self): pass",
         "tree = Supervisor([AgentSpec(Boss)])",
     )
-    events = [("hire", {"tag": "a"}), ("hire", {"tag": "b"})]
-    hire, work = [word(data, type=type) for type, data in events], [word({}, type="work")] * 3
-    command.write("events", *hire, *work)
-    done = command.run("run", "many.py", "--signals", "events", "--rate", "10")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split() for line in done.stdout.splitlines()]
+    process = command.start("run", "many.py", "--signals", "-", stdin=subprocess.PIPE)
+    for tag in "ab":
+        process.stdin.write(word({"tag": tag}, type="hire") + "\n")
+    process.stdin.flush()
+    until(process, "boss/b started")
+    out, err = process.communicate((word({}, type="work") + "\n") * 3, timeout=60)
+    assert (process.returncode, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
     assert ["boss", "5", "5", "0", "0", "0"] in lines
     assert ["boss/a", "3", "3", "0", "0", "0"] in lines
     assert ["boss/b", "3", "3", "0", "0", "0"] in lines
-    assert "5 events were read; one that several agents take counts for each of them" in done.stdout
-    assert "11 in = 11 handled + 0 crashed on + 0 refused" in done.stdout
+    assert "5 events were read; one that several agents take counts for each of them" in out
+    assert "11 in = 11 handled + 0 crashed on + 0 refused" in out
 
 
 def test_a_run_waits_for_effects_but_not_for_tasks_that_stay(command):

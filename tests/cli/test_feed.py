@@ -113,15 +113,11 @@ async def test_a_full_mailbox_makes_the_feed_wait(tmp_path):
 
 
 async def test_an_agent_that_comes_later_is_heard_of(tmp_path):
-    feed = feed_of(tmp_path, word(1), word(2), rate=0.5)
+    feed = feed_of(tmp_path, word(1))
     async with open_runtime(AgentSpec(First), telemetry=[feed.hear]) as runtime:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(feed.run, runtime)
-            while not feed.events:
-                await trio.lowlevel.checkpoint()
-            await runtime.start_agent(Second, "later")
-            feed.rate = None
-            nursery.cancel_scope.deadline = trio.current_time() + 30
+        await feed.run(runtime)
+        await runtime.start_agent(Second, "later")
+        await feed._take(runtime, 2, word(2).encode())
         await trio.testing.wait_all_tasks_blocked()
         assert runtime.ref("first").state().heard == 2
         assert runtime.ref("later").state().heard == 1
