@@ -290,6 +290,12 @@ async def test_what_was_done_is_undone_the_last_one_first() -> None:
     assert caught.value.compensation == "completed"
 
 
+async def test_the_undoing_of_the_step_that_failed_counts_too() -> None:
+    with pytest.raises(PlanFailed) as caught:
+        await run(Plan([Step("a", keeping([], "a", error=True), {"value": 1})]))
+    assert caught.value.compensation == "completed"
+
+
 async def test_a_plan_inside_a_plan_is_undone_too() -> None:
     log: list[Any] = []
     inner = Plan(

@@ -48,7 +48,7 @@ class _Chain(Composite):
                 completed = await invoke(run, step, {**declared(step, gathered), **step.params})
             except ActionError as raised:
                 error = ChainFailed(f"{self.name}: step {step.name!r} failed: {raised}", work.results, step.name)
-                error.__cause__, error.tried_again = raised, raised.tried_again
+                error.because_of(raised)
                 await run.undo_steps(work.undo, error)
                 raise error from raised
             except BaseException:

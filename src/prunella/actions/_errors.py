@@ -147,7 +147,15 @@ class ActionNotAllowed(ActionError):
     """The action, or what it was to touch, is not among what is allowed. Nothing was done."""
 
 
-class ChainFailed(ActionError):
+class _StepFailed(ActionError):
+    def because_of(self, error: ActionError) -> None:
+        """Takes over what is known of the error of the step."""
+        self.__cause__ = error
+        self.tried_again = error.tried_again
+        self.compensation = error.compensation
+
+
+class ChainFailed(_StepFailed):
     """A step of a chain failed, its error is the `__cause__`.
 
     Args:
@@ -162,7 +170,7 @@ class ChainFailed(ActionError):
         self.failed = failed
 
 
-class PlanFailed(ActionError):
+class PlanFailed(_StepFailed):
     """A step of a plan failed, its error is the `__cause__`.
 
     Args:

@@ -124,7 +124,7 @@ class _Parallel(Composite):
         results = {name: work.results[name] for name in self.steps if name in work.results}
         if work.error is not None:
             error = PlanFailed(f"{self.name}: step {work.failed!r} failed: {work.error}", results, work.failed)
-            error.__cause__, error.tried_again = work.error, work.error.tried_again
+            error.because_of(work.error)
             await run.undo_steps(work.undo, error)
             raise error
         if collect:
