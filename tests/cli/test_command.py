@@ -15,6 +15,7 @@ from tests.cli.commands import PLAIN, until, word
 from prunella import __version__
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_helpdesk_goes_on_over_the_crashes_of_billing(command):
@@ -29,6 +30,10 @@ def test_the_helpdesk_goes_on_over_the_crashes_of_billing(command):
     assert "exits of billing: 5 × ValueError, 4 × ZeroDivisionError, 1 × shutdown" in lines
     assert "3000 in = 2976 handled + 9 crashed on + 15 refused" in lines
     assert lines[-1] == "nothing queued was lost: 0 left waiting, 0 interrupted"
+    page = (DOCS / "howto/run-a-tree.md").read_text()
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(shown) == 10
+    assert set(shown) <= set(lines)
 
 
 def test_the_events_of_the_helpdesk_are_those_that_its_script_makes(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -77,6 +78,12 @@ def test_as_json_it_has_the_schemas(command, shop):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"item": "tea", "number": "2"}, trade["data"])
     assert told["schedules"][0]["key"] == "hourly"
+
+
+def test_the_page_shows_what_the_command_writes(command):
+    root = Path(__file__).parents[2]
+    told = command.run("describe", f"{root}/examples/helpdesk.py:Billing").stdout
+    assert f"```text\n{told}```" in (root / "docs/reference/cli.md").read_text()
 
 
 def test_an_agent_with_nothing_in_it(command):

@@ -93,6 +93,8 @@ def test_a_new_project_may_fill_an_empty_directory(command):
         (["agent", "json"], "there is a module 'json' already"),
         (["agent", "emit"], "the class would be called Emit"),
         (["agent", "shop.mailer"], "there is no package 'shop'"),
+        (["agent", "..mailer"], "there is no package '.'"),
+        (["agent", "/tmp.mailer"], "there is no package '/tmp'"),
         (["project", "trio"], "there is a module 'trio' already"),
         (["project", "a/b"], "'a/b' is no name for a module"),
     ],

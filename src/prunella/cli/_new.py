@@ -83,9 +83,10 @@ _IMPORTED = frozenset({"Agent", "Emit", "Rejected"})
 
 def _package_directory(package: list[str]) -> Path:
     relative = Path(*package)
-    for directory in (relative, "src" / relative):
-        if not package or directory.is_dir():
-            return directory
+    if all(part.isidentifier() for part in package):
+        for directory in (relative, "src" / relative):
+            if directory.is_dir():
+                return directory
     raise NewError(f"there is no package {'.'.join(package)!r} in this directory, nor in 'src'")
 
 
