@@ -6,8 +6,7 @@ Some of the events are faulty, and billing crashes on them. It comes back each t
 goes on with what waits in its mailbox; support does not notice.
 """
 
-from prunella import Agent, Supervisor, on
-from prunella.runtime import AgentSpec
+from prunella import Agent, AgentSpec, Supervisor, on
 
 
 class Support(Agent, name="support"):

@@ -13,8 +13,7 @@ from typing import Any
 
 ECHO = """
 import trio
-from prunella import Agent, Rejected, Run, Signal, Stop, Supervisor, on
-from prunella.runtime import AgentSpec
+from prunella import Agent, AgentSpec, Rejected, Run, Signal, Stop, Supervisor, on
 from prunella.supervision import Backoff
 
 

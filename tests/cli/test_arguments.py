@@ -136,7 +136,7 @@ def test_a_tree_without_agents_takes_no_signals(capsys):
 
 
 def test_agents_are_found_at_any_depth_of_a_tree():
-    text = "from prunella.runtime import AgentSpec\nclass A(Agent, name='a'): pass\n"
+    text = "from prunella import AgentSpec\nclass A(Agent, name='a'): pass\n"
     plain(f"{text}tree = Supervisor([Supervisor([AgentSpec(A)], id='in')])")
     assert load("plain.py").has_agents
 

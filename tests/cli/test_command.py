@@ -188,8 +188,7 @@ def test_an_agent_that_never_ends_its_turn_can_be_interrupted(command):
     command.write(
         "busy.py",
         "import os, signal",
-        "from prunella import Agent, on",
-        "from prunella.runtime import AgentSpec",
+        "from prunella import Agent, AgentSpec, on",
         "class Busy(Agent, name='busy'):",
         "    @on('**')",
         "    def work(self):",
@@ -278,8 +277,7 @@ def test_an_event_goes_to_every_agent_that_takes_its_type_also_to_one_that_was_s
     command.write(
         "many.py",
         "import trio",
-        "from prunella import Agent, Emit, Run, SpawnAgent, Supervisor, on",
-        "from prunella.runtime import AgentSpec",
+        "from prunella import Agent, AgentSpec, Emit, Run, SpawnAgent, Supervisor, on",
         "class Worker(Agent, name='worker'):",
         "    @on('work')",
         "    def work(self): return Run(trio.sleep, {'seconds': 0.3}, then='done')",
@@ -311,8 +309,7 @@ def test_a_run_waits_for_effects_but_not_for_tasks_that_stay(command):
     command.write(
         "server.py",
         "import trio",
-        "from prunella import Agent, Run, SpawnTask, on",
-        "from prunella.runtime import AgentSpec",
+        "from prunella import Agent, AgentSpec, Run, SpawnTask, on",
         "async def served(): await trio.sleep_forever()",
         "async def work(): await trio.sleep(0.3)",
         "class Server(Agent, name='server'):",
@@ -355,8 +352,7 @@ def test_a_tree_that_cannot_start_is_told(command):
 def test_a_closed_pipe_ends_it_quietly(command):
     command.write(
         "silent.py",
-        "from prunella import Agent, Supervisor, on",
-        "from prunella.runtime import AgentSpec",
+        "from prunella import Agent, AgentSpec, Supervisor, on",
         "class Silent(Agent, name='silent'):",
         "    @on('**')",
         "    def hear(self): pass",

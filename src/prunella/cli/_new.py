@@ -169,8 +169,7 @@ _INIT = '''\
 _MAIN = '''\
 """What runs: `prunella run $package.main`."""
 
-from prunella import Supervisor
-from prunella.runtime import AgentSpec
+from prunella import AgentSpec, Supervisor
 
 from .$agent import $class
 
