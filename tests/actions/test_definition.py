@@ -352,3 +352,15 @@ async def test_a_result_brings_directives() -> None:
     assert isinstance(outcome, Failure)
     assert outcome.error.got == "str"
     assert work.output_schema["type"] == "integer"
+
+
+async def test_what_only_a_runtime_can_hand_in_is_no_input_and_is_asked_for_there() -> None:
+    runtime = pytest.importorskip("prunella.runtime")
+
+    async def work(a: int, runtime: Any, me: Any) -> None: ...
+
+    work.__annotations__ |= {"runtime": runtime.Runtime, "me": runtime.AgentRef[Any]}
+    made = action(work)
+    assert list(made.input_schema["properties"]) == ["a"]
+    with pytest.raises(InvalidAction, match="only a runtime"):
+        await run(made, {"a": 1})

@@ -177,6 +177,17 @@ async def test_a_deadline_of_the_caller_is_no_timeout_of_the_action(autojump_clo
     assert scope.cancelled_caught
 
 
+async def test_when_both_deadlines_pass_at_once_it_is_the_callers(autojump_clock: trio.testing.MockClock) -> None:
+    @action(timeout=2.0)
+    async def slow() -> None:
+        await trio.sleep(5)
+
+    with trio.move_on_after(2.0) as scope:
+        await try_run(slow)
+        raise AssertionError("it should have been cancelled")
+    assert scope.cancelled_caught
+
+
 async def test_a_run_inside_a_run_inherits_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
     seen = []
 

@@ -167,6 +167,8 @@ def test_other_mistakes_are_refused_when_it_is_made(make: Any) -> None:
 
 
 def test_a_misspelt_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="for one run"):
+        Plan([], idempotency_key="k")
     with pytest.raises(TypeError, match="'retry'"):
         Step("a", nothing, retry=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="'open'"):
@@ -378,6 +380,19 @@ async def test_a_failing_plan_wraps_no_exception_in_a_group() -> None:
     steps = [Step(f"s{index}", fail) for index in range(3)]
     with pytest.raises(PlanFailed):
         await run(Plan(steps))
+
+
+def test_an_interrupt_in_a_step_comes_out_bare_and_what_was_done_is_undone() -> None:
+    log: list[Any] = []
+
+    @action
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    plan = Plan([Step("a", keeping(log, "a"), {"value": 1}), Step("b", interrupt, depends_on="a")])
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(run, plan)
+    assert log == ["a", ("undo a", 1, 10)]
 
 
 @st.composite

@@ -24,7 +24,7 @@ def chain(*steps: Item, name: str = "chain", **labels: Unpack[Labels]) -> Compos
     undone, the last one first.
 
     Args:
-        steps: actions, `(action, params)`, instructions, or `Step`s without conditions.
+        steps: actions, `(action, params)`, instructions, or steps (`Step`) without conditions.
         name: the name of the chain as an action.
         labels: the other options of `action`, without `cpu` and `open`.
 

@@ -12,6 +12,7 @@ from ._errors import ActionError, InvalidAction, InvalidPlan
 from ._events import StepSkipped
 from ._execution import Completed, Execution, failed, prepare
 from ._graph import Progress
+from ._interrupts import interrupt_in
 from ._options import Options, Overrides, checked_overrides
 from ._signature import Kind, Signature
 from ._step import Step
@@ -35,6 +36,8 @@ class Composite(Action[..., Any]):
     def __init__(self, name: str, signature: Signature, labels: Mapping[str, Any]) -> None:
         kind = type(self).__name__
         options = {key: value for key, value in labels.items() if key not in _LABELS}
+        if "idempotency_key" in options:
+            raise TypeError(f"{name}: an idempotency_key is for one run, not for all")
         described = labels.get("description") or ""
         tags = labels.get("tags", ())
         try:
@@ -172,9 +175,11 @@ async def perform_all(
     try:
         async with trio.open_nursery() as nursery:
             advance()
-    except BaseException:
-        # Only a cancellation comes here, or an interrupt.
-        error = ActionError(f"{run.action.name}: cancelled")
-        await run.undo_steps(work.undo, error)
+    except BaseException as raised:
+        # Only a cancellation comes here, or an interrupt; neither should be in a group.
+        await run.undo_steps(work.undo, ActionError(f"{run.action.name}: cancelled"))
+        interrupt = interrupt_in(raised)
+        if interrupt is not None:
+            raise interrupt from None
         await trio.lowlevel.checkpoint_if_cancelled()
         raise

@@ -25,7 +25,7 @@ class Plan(Composite):
     """Steps that depend on each other, and run side by side where they do not. It is an action itself.
 
     A step begins when all that it depends on is done. The value is a dict of the results by step name. The parameters
-    of the plan are its `param(...)`s, with the types of the parameters that they stand for. When a step fails, what the
+    of the plan are those that `param` names, with the types of what they stand for. When a step fails, what the
     others have done is undone, the last one first.
 
     Args:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Final, Unpack, final
+from typing import Any, Final, TypeVar, Unpack, final, overload
 
 import trio
 
@@ -19,12 +19,14 @@ from ._instruction import Instruction
 from ._options import Overrides, checked_overrides
 from ._policy import Policy
 from ._processes import Processes
-from ._results import Failure, Success
+from ._results import Failure, Result, Success
 from ._signature import Kind
 from ._stream import Values, streaming
 from ._tools import ToolResult, answer
 
 __all__ = ["Runner", "call_tool", "open_runner", "run", "stream", "try_run"]
+
+T = TypeVar("T")
 
 _THREADS: Final = 40
 _EMPTY: Final[Mapping[str, Any]] = Map()
@@ -210,6 +212,51 @@ async def open_runner(
         await runner.aclose()
 
 
+@overload
+async def run(
+    action: Action[..., Coroutine[Any, Any, Result[T]]],
+    params: Mapping[str, Any] = ...,
+    *,
+    context: Mapping[str, Any] | None = ...,
+    telemetry: Iterable[Listener] = ...,
+    **overrides: Unpack[Overrides],
+) -> T: ...
+@overload
+async def run(
+    action: Action[..., Coroutine[Any, Any, T]],
+    params: Mapping[str, Any] = ...,
+    *,
+    context: Mapping[str, Any] | None = ...,
+    telemetry: Iterable[Listener] = ...,
+    **overrides: Unpack[Overrides],
+) -> T: ...
+@overload
+async def run(
+    action: Action[..., Result[T]],
+    params: Mapping[str, Any] = ...,
+    *,
+    context: Mapping[str, Any] | None = ...,
+    telemetry: Iterable[Listener] = ...,
+    **overrides: Unpack[Overrides],
+) -> T: ...
+@overload
+async def run(
+    action: Action[..., T],
+    params: Mapping[str, Any] = ...,
+    *,
+    context: Mapping[str, Any] | None = ...,
+    telemetry: Iterable[Listener] = ...,
+    **overrides: Unpack[Overrides],
+) -> T: ...
+@overload
+async def run(
+    action: Instruction,
+    params: Mapping[str, Any] = ...,
+    *,
+    context: Mapping[str, Any] | None = ...,
+    telemetry: Iterable[Listener] = ...,
+    **overrides: Unpack[Overrides],
+) -> Any: ...
 async def run(
     action: Action[..., Any] | Instruction,
     params: Mapping[str, Any] = _EMPTY,

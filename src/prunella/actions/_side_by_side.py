@@ -27,11 +27,11 @@ def parallel(
     The value is a dict of the results by step name, in the order of the steps.
 
     Args:
-        steps: actions, `(action, params)`, instructions, or `Step`s without conditions.
+        steps: actions, `(action, params)`, instructions, or steps (`Step`) without conditions.
         name: its own name as an action.
         max_concurrency: how many may run at a time.
-        on_failure: `cancel` cancels the others when one fails, `finish` lets them end; `collect` fails never: the
-            values are `Success`es and `Failure`s.
+        on_failure: `cancel` cancels the others when one fails, `finish` lets them end; `collect` fails never: each
+            value is a `Success` or a `Failure`.
         labels: the other options of `action`, without `cpu` and `open`.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 
 from ._errors import ActionError
+from ._interrupts import interrupt_in
 
 if TYPE_CHECKING:
     from ._execution import Execution
@@ -82,8 +83,11 @@ async def streaming(execution: Callable[[], Execution]) -> AsyncIterator[Values]
                 made.leaving = trio.current_effective_deadline() != -math.inf
                 receive.close()
                 nursery.cancel_scope.cancel()
-    except BaseException:
-        # Other than the cancellation of all of this, nothing comes out of the task.
+    except BaseException as error:
+        # Other than the cancellation of all of this, and an interrupt, nothing comes out of the task.
+        interrupt = interrupt_in(error)
+        if interrupt is not None:
+            raise interrupt from None
         if raised is None:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise
