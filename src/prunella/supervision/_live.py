@@ -112,7 +112,7 @@ class LiveSupervisor:
     def over(self, ending: Ending) -> None:
         self.ending = ending
         declared = {id(spec) for spec in getattr(self.spec, "children", ())}
-        for slot in self.core.slots():
+        for slot in reversed(self.core.slots()):
             # A restart of this supervisor brings back what its spec lists, and nothing that came later.
             if id(slot.spec) not in declared:
                 self.rest(slot)
@@ -126,8 +126,8 @@ class LiveSupervisor:
             self.tree.changed()
 
     def rest_all(self) -> None:
-        """It has ended for good, and so has everything that its spec lists."""
-        for slot in self.core.slots():
+        """It has ended for good, and so has everything that its spec lists, last things first."""
+        for slot in reversed(self.core.slots()):
             self.rest(slot)
 
     # What its handle, and what stands above it, ask for.
