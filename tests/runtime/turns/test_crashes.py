@@ -10,8 +10,21 @@ import pytest
 import trio
 from tests.runtime.turns.agents import Heard, Puppet, Task, settle
 
-from prunella.agents import Agent, AgentCrashed, Cron, Directive, Emit, InvalidResult, Rejected, Run, Schedule, on
-from prunella.runtime import AgentSpec, EffectContext, SignalPoisoned, open_runtime
+from prunella.agents import (
+    Agent,
+    AgentCrashed,
+    Cron,
+    Directive,
+    Emit,
+    ImpureHandler,
+    InvalidResult,
+    Rejected,
+    Run,
+    Schedule,
+    on,
+)
+from prunella.runtime import AgentSpec, DirectiveFailed, EffectContext, SignalPoisoned, open_runtime
+from prunella.signals import InvalidSignal
 from prunella.supervision import Backoff, Crashed
 from prunella.testing import crash
 
@@ -293,14 +306,32 @@ async def test_a_directive_that_nobody_executes_is_a_crash_before_the_commit() -
 
 
 async def test_a_directive_that_cannot_be_begun_has_failed_and_the_agent_goes_on() -> None:
-    errors: list[Exception] = []
-    policy: Any = lambda agent, error: errors.append(error)  # noqa: E731
-    async with open_runtime(AgentSpec(Puppet, "p", error_policy=policy)) as runtime:
-        ref = runtime.ref("p", Puppet)
-        await ref.call("do", it=[Schedule(1e300, "note"), Emit("note", {"value": 1}, to="p")])
-        await settle()
-        assert ref.state().log == (1,)
-        assert ref.status().restarts == 0
+    """No signal can be made in the name of such an id."""
+    async with open_runtime(AgentSpec(Puppet, "two\nlines")) as runtime:
+        ref = runtime.ref("two\nlines", Puppet)
+        with pytest.raises(DirectiveFailed) as caught:
+            await ref.call_settled("do", it=lambda self: (self.set(log=(1,)), Emit("note", to="p")))
+        assert isinstance(caught.value.failures[0][1], InvalidSignal)
+        assert (ref.state().log, ref.status().effects, ref.status().restarts) == ((1,), 0, 0)
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
+async def test_strict_mode_finds_a_handler_that_changes_what_it_was_handed(is_busy: bool) -> None:
+    class Careless(Agent, name="careless"):
+        @on("change")
+        def change(self, items: Any) -> None:
+            items.append(1)
+
+        @on("look")
+        def look(self) -> None: ...
+
+    async with open_runtime(AgentSpec(Careless, "c"), strict=True) as runtime:
+        ref = runtime.ref("c")
+        if is_busy:
+            await ref.cast("look")
+        with pytest.raises(AgentCrashed) as caught:
+            await ref.call("change", items=[])
+        assert caught.value.reason.type is ImpureHandler
 
 
 async def test_a_refusal_is_no_crash_and_counts_no_restart() -> None:
