@@ -364,3 +364,22 @@ async def test_what_only_a_runtime_can_hand_in_is_no_input_and_is_asked_for_ther
     assert list(made.input_schema["properties"]) == ["a"]
     with pytest.raises(InvalidAction, match="only a runtime"):
         await run(made, {"a": 1})
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_hook_after_the_run_that_raises_fails_it(fails: bool) -> None:
+    events: list[Any] = []
+
+    @action
+    class Work:
+        async def run(self) -> None:
+            if fails:
+                raise KeyError("first")
+
+        def after_run(self, outcome: Any) -> None:
+            raise ValueError("later")
+
+    outcome = await try_run(Work, telemetry=[events.append])
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error.__cause__, ValueError)
+    assert [event.name for event in events][-1] == "action.exception"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,6 +26,7 @@ from prunella.actions import (
     Success,
     action,
     open_runner,
+    parallel,
     run,
     stream,
     try_run,
@@ -508,6 +510,34 @@ async def test_a_listener_that_raises_changes_nothing(caplog: pytest.LogCaptureF
     assert await run(work, telemetry=[lambda event: 1 / 0]) == "done"
 
 
+async def test_a_context_that_holds_itself_is_no_matter() -> None:
+    cyclic: dict[str, Any] = {}
+    cyclic["self"] = cyclic
+
+    @action
+    async def look(context: ActionContext) -> bool:
+        return context.values["self"] is context.values
+
+    assert await run(look, context=cyclic)
+    with pytest.raises(InvalidArgument, match="context"):
+        await run(look, context=3)  # type: ignore[arg-type]
+
+
+async def test_context_variables_reach_whatever_a_run_does() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    @action
+    def in_thread() -> str:
+        return variable.get()
+
+    @action
+    async def in_task() -> str:
+        return variable.get()
+
+    variable.set("here")
+    assert await run(parallel(in_thread, in_task)) == {"in_thread": "here", "in_task": "here"}
+
+
 # Streams
 
 
@@ -680,6 +710,39 @@ def test_nothing_is_left_wherever_a_run_is_cancelled(checkpoints: int) -> None:
         assert open_things == 0
         task = trio.lowlevel.current_task()
         assert not task.child_nurseries
+
+    trio.run(main)
+
+
+@given(st.integers(0, 10))
+def test_no_place_is_kept_wherever_runs_are_cancelled(checkpoints: int) -> None:
+    @action(max_concurrency=1)
+    async def work() -> None:
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    @action
+    async def values() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    async def read(runner: Any) -> None:
+        async with runner.stream(values) as received:
+            async for _ in received:
+                pass
+
+    async def main() -> None:
+        async with open_runner() as runner:
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(runner.run, work)
+                    nursery.start_soon(read, runner)
+                for _ in range(checkpoints):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert not runner._places
+            with trio.fail_after(5):
+                await runner.run(work)
 
     trio.run(main)
 

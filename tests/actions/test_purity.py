@@ -8,18 +8,24 @@ import pytest
 import prunella.actions
 
 DECISIONS = (
+    "_action",
+    "_catalog",
+    "_confined",
     "_context",
     "_errors",
     "_events",
     "_graph",
     "_instruction",
     "_options",
+    "_policy",
     "_redaction",
     "_references",
     "_results",
     "_retry",
+    "_search",
     "_signature",
     "_step",
+    "_tool_schema",
     "_undo",
 )
 

@@ -235,12 +235,15 @@ def test_no_text_of_a_model_raises(text: Any) -> None:
 
 
 async def test_results_that_are_no_json_are_an_answer_too() -> None:
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+
     @action
     async def make(kind: str) -> Any:
-        return {"nan": float("nan"), "object": object(), "long": "x" * 1_000_001, "set": {1, 2}}[kind]
+        return {"nan": float("nan"), "object": object(), "long": "x" * 1_000_001, "set": {1, 2}, "cycle": cyclic}[kind]
 
     catalog = Catalog([make])
-    for kind in ("nan", "object", "long"):
+    for kind in ("nan", "object", "long", "cycle"):
         result = await call_tool(catalog, "make", {"kind": kind})
         assert not result.ok
         assert json.loads(result.content)["error"]["type"] == "InvalidOutput"

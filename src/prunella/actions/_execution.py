@@ -202,16 +202,16 @@ class Execution:
                 break
         token = current_run.set(self)
         try:
-            completed = await self._limited()
-        except ActionError as error:
-            if self.span is not None:
-                self.span.fail(error, self.attempts)
-            if self.action.hooks is not None:
+            try:
+                completed = await self._limited()
+            except ActionError as error:
                 self._after_run(Failure(error))
-            raise
+                raise
+            if self.action.hooks is not None:
+                self._after_run(Success(completed.value, completed.directives, completed.attempts))
         except BaseException as error:
             if self.span is not None:
-                if self.leaving:
+                if self.leaving and not isinstance(error, Exception):
                     self.span.stop(self.attempts, 0)
                 else:
                     self.span.fail(error, self.attempts)
@@ -220,8 +220,6 @@ class Execution:
             current_run.reset(token)
         if self.span is not None:
             self.span.stop(self.attempts, len(completed.directives))
-        if self.action.hooks is not None:
-            self._after_run(Success(completed.value, completed.directives, completed.attempts))
         return completed
 
     def unresponsive(self) -> None:
@@ -231,11 +229,10 @@ class Execution:
             self.span.report(ActionUnresponsive)
 
     def _after_run(self, outcome: Success[Any] | Failure) -> None:
-        assert self.action.hooks is not None
-        hook = self.action.hooks.after_run
-        if hook is not None:
+        hooks = self.action.hooks
+        if hooks is not None and hooks.after_run is not None:
             try:
-                hook(outcome)
+                hooks.after_run(outcome)
             except ActionError:
                 raise
             except Exception as raised:
