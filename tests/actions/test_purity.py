@@ -18,6 +18,7 @@ DECISIONS = (
     "_instruction",
     "_options",
     "_policy",
+    "_preparation",
     "_redaction",
     "_references",
     "_results",

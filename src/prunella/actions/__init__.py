@@ -71,7 +71,8 @@ from ._plan import Plan
 from ._policy import Policy
 from ._references import param, result_of
 from ._results import Failure, Result, Success
-from ._runner import Runner, call_tool, open_runner, run, stream, try_run
+from ._run import call_tool, run, stream, try_run
+from ._runner import Runner, open_runner
 from ._shell import CommandResult, shell_actions
 from ._side_by_side import branch, converge, parallel
 from ._signature import Kind

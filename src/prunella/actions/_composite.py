@@ -10,10 +10,11 @@ import trio
 from ._action import Action, check_labels, check_name
 from ._errors import ActionError, InvalidAction, InvalidPlan
 from ._events import StepSkipped
-from ._execution import Completed, Execution, failed, prepare
+from ._execution import Completed, Execution
 from ._graph import Progress
 from ._interrupts import interrupt_in
 from ._options import Options, Overrides, checked_overrides
+from ._preparation import failed, prepare
 from ._signature import Kind, Signature
 from ._step import Step
 from ._undo import Undo, check_compensation
@@ -50,7 +51,7 @@ class Composite(Action[..., Any]):
             raise InvalidPlan(str(error)) from None
 
         async def call(**params: Any) -> Any:
-            from ._runner import run
+            from ._run import run
 
             return await run(self, params)
 

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import trio
 
@@ -15,10 +15,11 @@ from ..signals import new_id
 from ._action import Action
 from ._compensation import undo, undo_all, worse
 from ._context import ActionContext, IdempotencyKey
-from ._errors import ActionError, ActionFailed, ActionTimeout, Compensated, InvalidAction, InvalidInput, InvalidOutput
+from ._errors import ActionError, ActionTimeout, Compensated, InvalidAction, InvalidOutput
 from ._events import ActionUnresponsive
 from ._options import Options
 from ._pace import pace
+from ._preparation import failed
 from ._results import Failure, Result, Success
 from ._retry import attempt_deadline, delay_before_next, is_total
 from ._signature import HandedIn, Kind
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from ..telemetry import Listeners
     from ._runner import Runner
 
-__all__ = ["Completed", "Execution", "current_run", "failed", "prepare"]
-
-_LONGEST_TEXT: Final = 500
+__all__ = ["Completed", "Execution", "current_run"]
 
 Pump = Callable[["Execution", Any], Awaitable[Any]]
 
@@ -55,58 +54,6 @@ class Completed(NamedTuple):
 
 current_run: ContextVar[Execution | None] = ContextVar("prunella.actions.run", default=None)
 """The run that the current task is inside of: runs begun there share its runner and its listeners."""
-
-
-def prepare(action: Action[..., Any], params: object) -> dict[str, Any]:
-    """The keywords of a run: validated, with what the hooks make of them.
-
-    Raises:
-        InvalidInput: they do not fit; nothing was done.
-        ActionFailed: a hook raised.
-    """
-    hooks, signature = action.hooks, action.signature
-    if hooks is not None and hooks.before_validate is not None:
-        params = _hooked(action, hooks.before_validate, params)
-    try:
-        values = signature.fields.convert(params)
-        if signature.open:
-            for name in signature.handed_in:
-                if name in values:
-                    raise ConversionError(name, "known keys only", "the name of what is handed in")
-    except ConversionError as error:
-        invalid = InvalidInput(error.path, error.expected, error.got)
-        invalid.action = action.name
-        raise invalid from None
-    if signature.defaults:
-        values = {**signature.defaults, **values}
-    if hooks is not None and hooks.after_validate is not None:
-        values = _hooked(action, hooks.after_validate, values)
-    return values
-
-
-def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object) -> dict[str, Any]:
-    try:
-        changed = hook(params)
-        if not isinstance(changed, Mapping):
-            raise TypeError(f"{hook.__name__} must return a mapping, got {type(changed).__name__}")
-    except ActionError as error:
-        error.action = error.action or action.name
-        raise
-    except Exception as raised:
-        raise failed(action, raised) from raised
-    return dict(changed)
-
-
-def failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
-    """The error of an action that raised something else."""
-    try:
-        text = str(raised)[:_LONGEST_TEXT]
-    except Exception:
-        text = "its text cannot be shown"
-    error = ActionFailed(f"{action.name}: {type(raised).__name__}: {text}")
-    error.action = action.name
-    error.__cause__ = raised
-    return error
 
 
 @final
