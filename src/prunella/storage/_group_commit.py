@@ -187,7 +187,7 @@ def _tidy_up(connection: sqlite3.Connection, batch: Sequence[_Request]) -> None:
     }
     for statement in statements:
         with suppress(sqlite3.Error):  # somebody else is reading or writing; the next one does it
-            connection.execute(statement).fetchall()
+            connection.executescript(statement)  # to its end; `execute` of Python 3.11 takes one step
 
 
 def _failure(error: Exception) -> Exception:

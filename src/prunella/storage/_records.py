@@ -25,7 +25,7 @@ class AgentRecord:
         code: of whoever claimed it last.
         claim: the number of that claim.
         owner: who claimed it last, until it is released.
-        lease_until: when that owner's lease ends; `None` without an owner.
+        lease_until: when that owner's lease ends; `None` without an owner, or if it has ended long ago.
         sequence: of the last turn; 0 before the first.
         spec: how it is to be started, as plain data; `None` for one that is started by others, or has ended for good.
         has_work: whether signals wait for it, or directives of it are open.

@@ -149,7 +149,9 @@ class SQLiteStorage:
 
     async def renew(self, owner: str, *, now: datetime, lease: float = 10.0) -> tuple[AgentKey, ...]:
         """See `Storage.renew`."""
-        return await self._call(partial(calls.renew, owner=owner, until=microseconds(now + timedelta(seconds=lease))))
+        return await self._call(
+            partial(calls.renew, owner=owner, now=microseconds(now), until=microseconds(now + timedelta(seconds=lease)))
+        )
 
     async def release(self, key: AgentKey, claim: int) -> None:
         """See `Storage.release`."""

@@ -17,6 +17,8 @@ from ._sqlite_writing import Writing
 
 __all__ = ["claim", "discard", "forget", "record", "redrive", "release", "renew", "take", "trim"]
 
+_KEPT_LEASES = 24 * 3600 * 1_000_000  # microseconds; every start of a runtime is another owner
+
 _TABLES = ("commits", "handled", "snapshots", "directives", "schedules", "waiting", "dead")
 
 
@@ -62,9 +64,10 @@ _CLAIMED = (
 )
 
 
-def renew(writing: Writing, owner: str, until: int) -> tuple[AgentKey, ...]:
+def renew(writing: Writing, owner: str, now: int, until: int) -> tuple[AgentKey, ...]:
     """See `Storage.renew`."""
     execute = writing.connection.execute
+    execute("DELETE FROM owners WHERE until < ?", (now - _KEPT_LEASES,))
     execute("INSERT INTO owners VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET until = excluded.until", (owner, until))
     rows = execute(
         "SELECT runtime, partition, id FROM agents WHERE previous = ? ORDER BY runtime, partition, id", (owner,)

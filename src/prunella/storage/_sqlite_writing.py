@@ -239,8 +239,8 @@ class Writing:
             if isinstance(unit, Enqueue):
                 queued += [(head.agent, id) for id, _ in unit.signals]
                 continue
-            if self._is_careful:
-                turns += [(head.agent, turn.signal_id) for turn in unit.turns]
+            # Of a dead one no id is stored, so the database would not notice.
+            turns += [(head.agent, turn.signal_id) for turn in unit.turns if self._is_careful or turn.is_dead]
             if unit.enqueued:
                 queued += [(head.agent, id) for id, _ in unit.enqueued]
         execute = self.connection.execute
@@ -277,7 +277,8 @@ class Writing:
         if row is not None:
             execute("DELETE FROM waiting WHERE agent = ? AND signal = ?", place)
             deliveries, at, body = row
-            self._insert(_WAITING, [(*place, deliveries + 1, at, body)])
+            if execute("SELECT 1 FROM handled WHERE agent = ? AND signal = ?", place).fetchone() is None:
+                self._insert(_WAITING, [(*place, deliveries + 1, at, body)])
 
     def _insert(self, into: tuple[str, int], rows: list[tuple[Any, ...]]) -> None:
         """Rows in as few statements as there are ones in their number, so that few texts are compiled."""

@@ -475,6 +475,7 @@ async def a_signal_is_handled_once(factory: Factory) -> None:
         error = await _refused(storage, Duplicate, commits=(_turn(2, id="b"), _turn(3, id="a")))
         _expect("which", (error.signal_id, error.sequence), ("a", 1))
         await _refused(storage, Duplicate, commits=(_turn(2, id="c"), _turn(3, id="c")))
+        await _refused(storage, Duplicate, commits=(_turn(2, id="a", outcome="dead"),))
         await _write(storage, commits=(_turn(2, id="d", outcome="dead", changes={}),))
         _expect("of a dead one", await storage.handled(KEY, "d"), None)
         await _write(storage, commits=(_turn(3, id="d"),))
@@ -680,6 +681,8 @@ async def a_postponed_signal_waits_behind_the_others(factory: Factory) -> None:
         )
         _expect("the outcomes", outcomes, (None,) * 4)
         _expect("one after the other", await _waiting(storage), [("a", 2), ("c", 0), ("b", 2), ("e", 0)])
+        await _write(storage, commits=(_turn(1, id="c"),), postponed=("c",))
+        _expect("what was handled waits no more", await _waiting(storage), [("a", 2), ("b", 2), ("e", 0)])
 
 
 @_check
