@@ -18,7 +18,7 @@ from prunella.supervision import Backoff
 
 
 async def say(text):
-    print(text, flush=True)
+    print(f"{text}\\n", end="", flush=True)  # in one piece: the view writes too, in a thread
 
 
 class Echo(Agent, name="echo"):
@@ -53,10 +53,10 @@ from prunella import Child, Supervisor
 
 async def plain():
     try:
-        print("ready", flush=True)
+        print("ready\\n", end="", flush=True)
         await trio.sleep_forever()
     finally:
-        print("cleaned up", flush=True)
+        print("cleaned up\\n", end="", flush=True)
 
 tree = Supervisor([Child(plain)])
 """

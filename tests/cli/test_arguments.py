@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -19,11 +20,12 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(logging.getLogger("prunella"), "handlers", [])
-    before = set(sys.modules)
     Path("echo.py").write_text(ECHO)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if file.endswith(".py") and (not os.path.isabs(file) or file.startswith(str(tmp_path))):
+            del sys.modules[name]
 
 
 def plain(text: str) -> None:

@@ -139,7 +139,7 @@ def test_a_start_in_progress_is_cut_off(command):
         "import trio",
         "from prunella import Child, Supervisor",
         "async def slow(task_status):",
-        "    print('starting', flush=True)",
+        r"    print('starting\n', end='', flush=True)",
         "    await trio.sleep_forever()",
         "tree = Supervisor([Child(slow)])",
     )
@@ -158,16 +158,16 @@ def test_a_second_interrupt_kills_what_is_left(command):
         "from prunella.supervision import cleanup_scope",
         "async def slow():",
         "    try:",
-        "        print('ready', flush=True)",
+        r"        print('ready\n', end='', flush=True)",
         "        await trio.sleep_forever()",
         "    finally:",
         "        with cleanup_scope():",
-        "            print('stopping', flush=True)",
+        r"            print('stopping\n', end='', flush=True)",
         "            await trio.sleep_forever()",
         "tree = Supervisor([Child(slow, shutdown=math.inf)])",
     )
     process = command.start("run", "slow.py")
-    until(process, "ready")
+    until(process, "supervisor started")  # until then an interrupt is for whatever runs
     process.send_signal(signal.SIGINT)
     until(process, "stopping")
     process.send_signal(signal.SIGINT)
@@ -318,7 +318,7 @@ def test_a_run_waits_for_effects_but_not_for_tasks_that_stay(command):
         "    @on('word.*')",
         "    def hear(self): return Run(work, then='done')",
         "    @on('done')",
-        "    def done(self): print('done', flush=True)",
+        r"    def done(self): print('done\n', end='', flush=True)",
         "tree = AgentSpec(Server, shutdown=0.1)",
     )
     command.write("events", word("one"))
