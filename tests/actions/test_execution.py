@@ -235,6 +235,40 @@ async def test_retries_do_not_multiply(autojump_clock: trio.testing.MockClock) -
     assert caught.value.retryable
 
 
+async def test_an_error_that_is_raised_again_and_again_is_counted_anew(autojump_clock: trio.testing.MockClock) -> None:
+    shared = ActionError("busy", retryable=True)
+
+    @action(retries=1, backoff=STEADY)
+    async def work() -> None:
+        raise shared
+
+    for _ in range(2):
+        outcome = await try_run(work)
+        assert isinstance(outcome, Failure)
+        assert outcome.error is shared
+        assert outcome.error.attempts == 2
+
+
+async def test_retries_do_not_multiply_through_a_run_between(autojump_clock: trio.testing.MockClock) -> None:
+    calls = []
+
+    @action(retries=1, backoff=STEADY)
+    async def inner() -> None:
+        calls.append(1)
+        raise ConnectionError
+
+    @action
+    async def between() -> None:
+        await run(inner)
+
+    @action(retries=3, backoff=STEADY)
+    async def outer() -> None:
+        await run(between)
+
+    assert isinstance(await try_run(outer), Failure)
+    assert len(calls) == 2
+
+
 async def test_one_key_for_all_attempts_and_another_for_another_run(autojump_clock: trio.testing.MockClock) -> None:
     keys: list[str] = []
 

@@ -61,7 +61,6 @@ class ActionError(PrunellaError):
         self.action: str | None = None
         self.attempts = 0
         self.compensation: Compensated | None = None
-        self.tried_again = False
 
     @property
     def retryable(self) -> bool:
@@ -151,7 +150,6 @@ class _StepFailed(ActionError):
     def because_of(self, error: ActionError) -> None:
         """Takes over what is known of the error of the step."""
         self.__cause__ = error
-        self.tried_again = error.tried_again
         self.compensation = error.compensation
 
 

@@ -83,6 +83,8 @@ class Execution:
     """Whether whoever takes the values of a stream has enough: then ending it is no failure."""
     undone: Compensated | None = None
     """How undoing the steps of a composite ended."""
+    tried_inside: tuple[ActionError, ...] = ()
+    """Errors of runs inside of this attempt that were tried again already."""
     step: str | None = None
     parent: str | None = None
     pump: Pump | None = None
@@ -90,6 +92,7 @@ class Execution:
     within: Execution | None = None
     _key: str | None = None
     _touched = False
+    _tried_again = False
 
     def __init__(
         self,
@@ -147,11 +150,14 @@ class Execution:
             if listeners:
                 self.span = Span(self.listeners, self.action.name, self.step, self.parent)
                 break
+        outer = current_run.get()
         token = current_run.set(self)
         try:
             try:
                 completed = await self._limited()
             except ActionError as error:
+                if outer is not None and self._tried_again:
+                    outer.tried_inside = (*outer.tried_inside, error)
                 self._after_run(Failure(error))
                 raise
             if self.action.hooks is not None:
@@ -204,6 +210,7 @@ class Execution:
         options, span = self.options, self.span
         while True:
             self.attempts += 1
+            self.tried_inside = ()
             if span is not None:
                 span.attempt(self.attempts, 1 + options.retries)
             try:
@@ -222,10 +229,12 @@ class Execution:
                 if span is not None:
                     span.attempt_succeeded(self.attempts)
                 return completed
+            tried_inside = self._was_tried_inside(error)
+            self._tried_again = tried_inside or options.retries > 0
             delay = None
             if options.retries and not self.begun:
-                left = total - trio.current_time()
-                delay = delay_before_next(error, self.attempts, options, left, random.uniform(-1, 1))
+                left, chance = total - trio.current_time(), random.uniform(-1, 1)
+                delay = delay_before_next(error, self.attempts, options, left, chance, tried_inside=tried_inside)
             if span is not None:
                 span.attempt_failed(self.attempts, error, delay)
             if delay is None:
@@ -236,11 +245,13 @@ class Execution:
                 await self._cancelled()
                 raise
         try:
-            error.tried_again = error.tried_again or options.retries > 0
             error.compensation = worse(error.compensation, await self._compensated(error))
             raise error
         finally:
             del error  # it knows this frame, and the frame it
+
+    def _was_tried_inside(self, error: ActionError) -> bool:
+        return any(tried is error or tried is error.__cause__ for tried in self.tried_inside)
 
     async def _attempt(self, total: float) -> Completed:
         if total == math.inf and self.options.timeout is None:

@@ -11,7 +11,13 @@ __all__ = ["attempt_deadline", "delay_before_next", "is_total"]
 
 
 def delay_before_next(
-    error: ActionError, attempts: int, options: Options, seconds_left: float, chance: float
+    error: ActionError,
+    attempts: int,
+    options: Options,
+    seconds_left: float,
+    chance: float,
+    *,
+    tried_inside: bool = False,
 ) -> float | None:
     """Seconds until the next attempt; None if there is to be none.
 
@@ -21,8 +27,9 @@ def delay_before_next(
         options: those of the run.
         seconds_left: until the total deadline; infinite if there is none.
         chance: a random number from -1 to 1.
+        tried_inside: whether a run inside of this one has tried again already: the innermost declaration counts.
     """
-    if attempts > options.retries or error.tried_again or not is_retryable(error):
+    if attempts > options.retries or tried_inside or not is_retryable(error):
         return None
     # Jitter goes below the growing delay as well as above it, never above the maximum.
     delay = min(options.backoff.maximum, options.backoff.delay(attempts, chance))
