@@ -96,6 +96,7 @@ def set_up(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before there is a table
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that reaches the disk; elsewhere it is nothing
     if version < VERSION:
         migrate(connection)
 

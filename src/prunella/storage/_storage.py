@@ -181,6 +181,7 @@ class Storage(Protocol):
         Raises:
             CommitFailed: they were not acknowledged.
             StorageUnavailable: none was written.
+            InvalidArgument: what should be the id of a directive is none; none was written.
         """
         ...
 
