@@ -332,6 +332,16 @@ async def test_a_cancelled_command_is_killed_with_all_that_it_began(tmp_path: Pa
     await gone(path)
 
 
+async def test_nothing_is_left_of_commands_that_are_cancelled_at_any_point() -> None:
+    await command("true")
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    for number in range(20):
+        with trio.move_on_after(number * 0.001):
+            await command("yes | head -c 200000; sleep 9", input="x" * 100_000)
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
 async def test_what_a_command_leaves_behind_is_killed_too(tmp_path: Path) -> None:
     path = tmp_path / "pids"
     with trio.fail_after(5):

@@ -292,6 +292,39 @@ async def test_what_was_done_is_undone_the_last_one_first() -> None:
     assert caught.value.compensation == "completed"
 
 
+async def test_a_plan_may_have_an_undoing_of_its_own() -> None:
+    log: list[Any] = []
+
+    async def undo(x: int, error: Any) -> None:
+        log.append(("plan", x, error.failed))
+
+    plan = Plan([Step("a", keeping(log, "a"), {"value": param("x")}), Step("b", fail, depends_on="a")], compensate=undo)
+    with pytest.raises(PlanFailed) as caught:
+        await run(plan, {"x": 1})
+    assert log == ["a", ("undo a", 1, 10), ("plan", 1, "b")]
+    assert caught.value.compensation == "completed"
+
+
+async def test_undoing_that_fails_does_not_keep_others_from_it() -> None:
+    log: list[Any] = []
+
+    @action(compensate=lambda: 1 / 0)
+    async def bad() -> None: ...
+
+    plan = Plan(
+        [
+            Step("a", keeping(log, "a"), {"value": 1}),
+            Step("bad", bad, depends_on="a"),
+            Step("broken", fail, depends_on="bad"),
+        ]
+    )
+    with pytest.raises(PlanFailed) as caught:
+        await run(plan)
+    assert log == ["a", ("undo a", 1, 10)]
+    assert caught.value.compensation == "failed"
+    assert "ZeroDivisionError" in caught.value.__notes__[0]
+
+
 async def test_the_undoing_of_the_step_that_failed_counts_too() -> None:
     with pytest.raises(PlanFailed) as caught:
         await run(Plan([Step("a", keeping([], "a", error=True), {"value": 1})]))
@@ -496,6 +529,30 @@ def test_nothing_is_left_and_all_is_undone_wherever_a_plan_is_cancelled(checkpoi
         assert not held
 
     trio.run(main)
+
+
+@given(graphs(), st.floats(0.1, 6.0), st.integers(0, 2), st.data())
+def test_a_plan_never_takes_longer_than_its_total(
+    edges: dict[str, tuple[str, ...]], total: float, retries: int, data: st.DataObject
+) -> None:
+    seconds = {name: data.draw(st.sampled_from([0.0, 0.7, 2.0])) for name in edges}
+    fails = data.draw(st.sets(st.sampled_from(sorted(edges)))) if edges else set()
+
+    @action
+    async def work(name: str) -> None:
+        await trio.sleep(seconds[name])
+        if name in fails:
+            raise ConnectionError
+
+    steps = [Step(name, work, {"name": name}, depends_on=others) for name, others in edges.items()]
+    plan = Plan(steps, total_timeout=total, retries=retries)
+
+    async def main() -> None:
+        begun = trio.current_time()
+        await try_run(plan)
+        assert trio.current_time() - begun <= total + 1e-9
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def test_a_plan_may_be_a_step_of_a_chain() -> None:
