@@ -19,7 +19,7 @@ __all__ = ["claim", "discard", "forget", "record", "redrive", "release", "renew"
 
 _KEPT_LEASES = 24 * 3600 * 1_000_000  # microseconds; every start of a runtime is another owner
 
-_TABLES = ("commits", "handled", "snapshots", "directives", "schedules", "waiting", "dead")
+_TABLES = ("commits", "snapshots", "directives", "schedules", "waiting", "dead")
 
 
 def claim(
@@ -129,7 +129,7 @@ def redrive(writing: Writing, key: AgentKey, signal_id: str | None, now: int) ->
             "INSERT INTO waiting (agent, signal, deliveries, at, body) "
             "SELECT agent, signal, 0, ?, body FROM dead WHERE number = ? "
             "AND NOT EXISTS (SELECT 1 FROM waiting WHERE agent = dead.agent AND signal = dead.signal) "
-            "AND NOT EXISTS (SELECT 1 FROM handled WHERE agent = dead.agent AND signal = dead.signal)",
+            "AND NOT EXISTS (SELECT 1 FROM commits WHERE agent = dead.agent AND signal = dead.signal)",
             (now, number),
         )
     return _delete_dead(connection, numbers)
@@ -159,19 +159,34 @@ def trim(writing: Writing, key: AgentKey, before: int | None, keep: int | None, 
     agent = writing.agent(key)
     if agent is None:
         return 0
-    if handled_before is not None:
-        execute("DELETE FROM handled WHERE agent = ? AND at < ?", (agent, handled_before))
-    last = _one(execute("SELECT coalesce(max(sequence), 0) FROM commits WHERE agent = ?", (agent,)))
+    last, trimmed = execute(
+        "SELECT coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), trimmed), trimmed "
+        "FROM agents WHERE agent = ?",
+        (agent,),
+    ).fetchone()
     cut = 0 if keep is None else last - keep
     if before is not None:
-        young = _one(execute("SELECT min(sequence) FROM commits WHERE agent = ? AND at >= ?", (agent, before)))
+        young = _one(
+            execute(
+                "SELECT min(sequence) FROM commits WHERE agent = ? AND sequence > ? AND at >= ?",
+                (agent, trimmed, before),
+            )
+        )
         cut = max(cut, last if young is None else young - 1)
     base = _one(execute("SELECT max(sequence) FROM snapshots WHERE agent = ? AND sequence <= ?", (agent, cut)))
-    if base is None:
-        return 0
-    execute("UPDATE agents SET trimmed = max(trimmed, ?) WHERE agent = ?", (base, agent))
-    execute("DELETE FROM snapshots WHERE agent = ? AND sequence < ?", (agent, base))
-    return execute("DELETE FROM commits WHERE agent = ? AND sequence <= ?", (agent, base)).rowcount
+    gone = 0
+    if base is not None and base > trimmed:
+        execute("UPDATE agents SET trimmed = ? WHERE agent = ?", (base, agent))
+        execute("DELETE FROM snapshots WHERE agent = ? AND sequence < ?", (agent, base))
+        # The ids of signals are remembered for a time of their own.
+        gone = execute(
+            "UPDATE commits SET body = x'' WHERE agent = ? AND sequence BETWEEN ? AND ?", (agent, trimmed + 1, base)
+        ).rowcount
+        trimmed = base
+    if handled_before is not None:
+        execute("UPDATE commits SET signal = NULL, answer = NULL WHERE agent = ? AND at < ?", (agent, handled_before))
+    execute("DELETE FROM commits WHERE agent = ? AND sequence <= ? AND signal IS NULL", (agent, trimmed))
+    return gone
 
 
 def _one(rows: sqlite3.Cursor) -> Any:

@@ -156,7 +156,7 @@ def _snapshot(connection: sqlite3.Connection, agent: int, until: int | datetime 
 def read_handled(connection: sqlite3.Connection, key: AgentKey, signal_id: str) -> Handled | None:
     """See `Storage.handled`."""
     row = connection.execute(
-        "SELECT sequence, answer FROM handled WHERE agent = ? AND signal = ?", (_number(connection, key), signal_id)
+        "SELECT sequence, answer FROM commits WHERE agent = ? AND signal = ?", (_number(connection, key), signal_id)
     ).fetchone()
     if row is None:
         return None

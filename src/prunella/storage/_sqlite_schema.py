@@ -13,7 +13,8 @@ __all__ = ["APPLICATION_ID", "VERSION", "migrate", "set_up"]
 APPLICATION_ID: Final = 0x5072756E  # "Prun": tells `file`, and us, whose database it is
 
 # Commits lie in the order in which they were written, so that one batch of many agents fills a few pages, instead of
-# one page for each agent; the index beside them is small. What is looked up by its key alone has no rowid.
+# one page for each agent; the index of sequences is small, and ids of signals begin with the time, so they come almost
+# in order. What is looked up by its key alone has no rowid.
 _FIRST: Final = """
 CREATE TABLE agents (
     agent INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so a number that somebody remembers is right or gone
@@ -34,13 +35,15 @@ CREATE TABLE agents (
 CREATE INDEX agents_previous ON agents (previous) WHERE previous IS NOT NULL;
 CREATE TABLE owners (owner TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE commits (
-    agent INTEGER NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL
+    agent INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    signal TEXT,                              -- its id, as long as it is remembered
+    answer BLOB,
+    body BLOB NOT NULL                        -- empty when only the signal is still remembered
 );
 CREATE UNIQUE INDEX commits_sequence ON commits (agent, sequence);
-CREATE TABLE handled (
-    agent INTEGER NOT NULL, signal TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, answer BLOB,
-    PRIMARY KEY (agent, signal)
-) WITHOUT ROWID;
+CREATE UNIQUE INDEX commits_signal ON commits (signal, agent);
 CREATE TABLE snapshots (
     agent INTEGER NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (agent, sequence)

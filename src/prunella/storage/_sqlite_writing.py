@@ -24,8 +24,7 @@ __all__ = ["Append", "Call", "Enqueue", "Work", "Writing"]
 
 _MOST_REMEMBERED: Final = 20_000
 
-_COMMITS: Final = ("INSERT INTO commits (agent, sequence, at, body)", 4)
-_HANDLED: Final = ("INSERT INTO handled (agent, signal, sequence, at)", 4)
+_COMMITS: Final = ("INSERT INTO commits (agent, sequence, at, signal, body)", 5)
 _DIRECTIVES: Final = ("INSERT INTO directives (agent, sequence, place, at, body)", 5)
 _WAITING: Final = ("INSERT INTO waiting (agent, signal, deliveries, at, body)", 5)
 _SNAPSHOTS: Final = ("INSERT OR REPLACE INTO snapshots (agent, sequence, at, body)", 4)
@@ -37,8 +36,8 @@ SELECT agent, claim, coalesce((SELECT max(sequence) FROM commits WHERE commits.a
 FROM agents WHERE runtime = ? AND partition = ? AND id = ?
 """
 _KNOWN: Final = """
-SELECT handled.agent, handled.signal, handled.sequence FROM json_each(?) AS asked CROSS JOIN handled
-ON handled.agent = json_extract(asked.value, '$[0]') AND handled.signal = json_extract(asked.value, '$[1]')
+SELECT commits.agent, commits.signal, commits.sequence FROM json_each(?) AS asked CROSS JOIN commits
+ON commits.agent = json_extract(asked.value, '$[0]') AND commits.signal = json_extract(asked.value, '$[1]')
 """
 _QUEUED: Final = """
 SELECT waiting.agent, waiting.signal FROM json_each(?) AS asked CROSS JOIN waiting
@@ -100,7 +99,6 @@ class _Rows:
     """What is about to be changed."""
 
     commits: list[tuple[Any, ...]] = attrs.Factory(list)
-    handled: list[tuple[Any, ...]] = attrs.Factory(list)
     answers: list[tuple[Any, ...]] = attrs.Factory(list)
     directives: list[tuple[Any, ...]] = attrs.Factory(list)
     done: list[tuple[int, int, int]] = attrs.Factory(list)
@@ -251,9 +249,8 @@ class Writing:
     def _change(self, rows: _Rows) -> None:
         insert, execute = self._insert, self.connection.execute
         insert(_COMMITS, rows.commits)
-        insert(_HANDLED, rows.handled)
         if rows.answers:
-            self.connection.executemany("UPDATE handled SET answer = ? WHERE agent = ? AND signal = ?", rows.answers)
+            self.connection.executemany("UPDATE commits SET answer = ? WHERE agent = ? AND signal = ?", rows.answers)
         insert(_DIRECTIVES, rows.directives)
         if rows.done:
             execute(_DONE, (json.dumps(rows.done),))
@@ -277,7 +274,7 @@ class Writing:
         if row is not None:
             execute("DELETE FROM waiting WHERE agent = ? AND signal = ?", place)
             deliveries, at, body = row
-            if execute("SELECT 1 FROM handled WHERE agent = ? AND signal = ?", place).fetchone() is None:
+            if execute("SELECT 1 FROM commits WHERE agent = ? AND signal = ?", place).fetchone() is None:
                 self._insert(_WAITING, [(*place, deliveries + 1, at, body)])
 
     def _insert(self, into: tuple[str, int], rows: list[tuple[Any, ...]]) -> None:
@@ -359,9 +356,7 @@ def _append(
     head.last = last
     handled.update(fresh)
     for turn in write.turns:
-        rows.commits.append((agent, turn.sequence, turn.at, turn.body))
-        if not turn.is_dead:
-            rows.handled.append((agent, turn.signal_id, turn.sequence, turn.at))
+        rows.commits.append((agent, turn.sequence, turn.at, None if turn.is_dead else turn.signal_id, turn.body))
         for id, answer in turn.answers:
             rows.answers.append((answer, agent, id))
         for index, body in turn.directives:
