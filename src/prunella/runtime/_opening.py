@@ -28,6 +28,7 @@ from ._clock import RuntimeClock
 from ._recorder import Recorder
 from ._runtime import STARTED_LATER, Runtime
 from ._signals import SignalMaker
+from ._spec import check_durability
 
 __all__ = ["open_runtime"]
 
@@ -165,6 +166,7 @@ def open_runtime(
     started_later = DynamicSupervisor(id=STARTED_LATER, budget="per_child")
     children = [system, *([] if tree is None else [tree]), started_later]
     spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
+    check_durability(spec)
     return _OpenRuntime(runtime, spec, epoch, abandon_after)
 
 

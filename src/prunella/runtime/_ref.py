@@ -14,6 +14,7 @@ from ..conversion import to_data
 from ..errors import InvalidArgument
 from ..signals import Signal, SignalType, type_of
 from ..supervision import ExitReason
+from ..supervision._life import current_life
 from ._delivery import Answer, Delivery, OpenAsk
 from ._schedules import ScheduleInfo
 from ._server import AgentServer, Waiter
@@ -357,6 +358,9 @@ class AgentRef(Generic[A]):
         return None if server is None else server.life
 
     def _signal(self, signal_or_type: Any, data: Any, more: dict[str, Any]) -> Signal:
+        life = current_life()
+        if life is not None:
+            life.check_fresh("sending through a ref")
         if signal_or_type.__class__ is str:
             type: str = signal_or_type
         elif isinstance(signal_or_type, str):

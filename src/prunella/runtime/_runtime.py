@@ -39,7 +39,7 @@ from ._reports import Reports
 from ._scheduler import Pace, Scheduler
 from ._schedules import Schedules
 from ._server import AgentServer
-from ._spec import AgentSpec
+from ._spec import AgentSpec, check_durability
 from ._subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ class Runtime:
 
         Raises:
             AlreadyStarted: the address is in use.
-            InvalidSpec: another class of that name runs here.
+            InvalidSpec: another class of that name runs here, or the agent is durable and there is no storage.
         """
         key = spec.partition, spec.id
         server = self._servers.get(key)
@@ -362,6 +362,7 @@ class Runtime:
                 raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]
             server.spec = spec
             return server
+        check_durability(spec)
         name = definition_of(spec.agent).name
         known = self._classes.setdefault(name, spec.agent)
         if known is not spec.agent:

@@ -188,3 +188,17 @@ def _choice(owner: str, field: str, value: Any, choices: tuple[str, ...]) -> str
     if value not in choices:
         raise InvalidSpec(owner, field, "one of " + ", ".join(map(repr, choices)), value)
     return str(value)
+
+
+def check_durability(spec: Any) -> None:
+    """Durable agents are not run without a storage, be they named by a tree or started later.
+
+    Raises:
+        InvalidSpec: the spec, or one below it, is that of a durable agent.
+    """
+    if isinstance(spec, AgentSpec):
+        durable = definition_of(spec.agent).durable if spec.durable is None else spec.durable
+        if durable:
+            raise InvalidSpec(f"AgentSpec {spec.id!r}", "durable", "False in a runtime without a storage", durable)
+    for child in getattr(spec, "children", ()):
+        check_durability(child)
