@@ -616,6 +616,25 @@ async def test_leaving_the_block_ends_the_generator_and_is_no_failure() -> None:
             raise ValueError("mine")
 
 
+async def test_a_generator_that_waits_is_ended_too_and_that_is_no_failure() -> None:
+    ended: list[str] = []
+    events: list[Event] = []
+
+    @action(compensate=lambda: ended.append("undone"))
+    async def waits() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("ended")
+
+    async with stream(waits, telemetry=[events.append]) as values:
+        assert await values.receive() == 1
+        await trio.testing.wait_all_tasks_blocked()
+    assert ended == ["ended"]
+    assert [event.name for event in events][-2:] == ["action.attempt.stop", "action.stop"]
+
+
 async def test_a_stream_is_never_ahead_by_more_than_one() -> None:
     made: list[int] = []
 
@@ -779,6 +798,13 @@ def test_no_place_is_kept_wherever_runs_are_cancelled(checkpoints: int) -> None:
                 await runner.run(work)
 
     trio.run(main)
+
+
+def test_jitter_never_leads_beyond_the_longest_delay() -> None:
+    options = Options(retries=20)
+    error = ActionError("x", retryable=True)
+    assert delay_before_next(error, 20, options, math.inf, 1.0) == 30.0
+    assert delay_before_next(error, 20, options, math.inf, -1.0) == 15.0
 
 
 @given(

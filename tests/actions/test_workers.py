@@ -35,14 +35,15 @@ async def test_cancelling_answers_at_once_and_the_thread_is_reported(caplog: pyt
     events: list[Event] = []
     begun = time.monotonic()
     with trio.move_on_after(0.05) as scope:
-        await run(blocks, {"seconds": 0.6}, telemetry=[events.append])
+        await run(blocks, {"seconds": 3.0}, telemetry=[events.append])
     assert scope.cancelled_caught
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 2.5
     assert "action.unresponsive" in [event.name for event in events]
     assert "check_cancelled" in caplog.text
 
 
-async def test_a_thread_that_looks_for_cancellation_is_not_reported() -> None:
+async def test_a_thread_that_looks_for_cancellation_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prunella.actions._threads._GRACE", 10.0)  # a machine that is busy is slow
     events: list[Event] = []
     with trio.move_on_after(0.05):
         await run(looks, telemetry=[events.append])

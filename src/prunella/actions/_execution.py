@@ -259,8 +259,7 @@ class Execution:
         deadline = attempt_deadline(trio.current_time(), self.options, total)
         with trio.CancelScope(deadline=deadline):
             return await self._call(deadline)
-        # If the deadline of the caller has passed too, that is what counts.
-        await trio.lowlevel.checkpoint_if_cancelled()
+        # Not if the deadline of the caller has passed too: then Trio gives the cancellation to that scope.
         raise self._timed_out(total=is_total(deadline, total))
 
     async def _call(self, deadline: float) -> Completed:
