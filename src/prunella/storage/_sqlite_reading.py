@@ -138,18 +138,17 @@ def read_snapshot(connection: sqlite3.Connection, key: AgentKey, until: int | da
 
 
 def _snapshot(connection: sqlite3.Connection, agent: int, until: int | datetime | None) -> Snapshot | None:
-    bound, value = "", 0
+    bound, values = "", [agent]
     if isinstance(until, datetime):
-        bound, value = "AND at <= ?2", microseconds(until)
+        bound, values = "AND at <= ?", [agent, microseconds(until)]
     elif until is not None:
-        bound, value = "AND sequence <= ?2", until
+        bound, values = "AND sequence <= ?", [agent, until]
     row = connection.execute(
-        f"SELECT sequence, at, body, ?2 FROM snapshots WHERE agent = ?1 {bound} ORDER BY sequence DESC LIMIT 1",
-        (agent, value),
+        f"SELECT sequence, at, body FROM snapshots WHERE agent = ? {bound} ORDER BY sequence DESC LIMIT 1", values
     ).fetchone()
     if row is None:
         return None
-    sequence, at, body, _ = row
+    sequence, at, body = row
     return decode_snapshot(body, sequence, moment(at))
 
 
