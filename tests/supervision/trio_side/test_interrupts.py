@@ -596,7 +596,6 @@ def interrupted_at_call(number: int, strategy: str) -> tuple[BaseException | Non
     count = 0
     _came_at.clear()
     # What the collector finishes off runs lines of the library too, and Python drops whatever is raised there.
-    gc.collect()
     gc.disable()
     try:
         run(main)
