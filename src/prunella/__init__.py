@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from .runtime import open_runtime as open_runtime
     from .signals import Signal as Signal
     from .signals import SignalType as SignalType
+    from .storage import MemoryStorage as MemoryStorage
+    from .storage import SQLiteStorage as SQLiteStorage
     from .supervision import Child as Child
     from .supervision import Supervisor as Supervisor
 
@@ -79,12 +81,14 @@ _HOMES = {
     "InvalidSignalData": "agents",
     "MailboxFull": "agents",
     "Map": "agents",
+    "MemoryStorage": "storage",
     "NoReply": "agents",
     "PrunellaError": "errors",
     "Rejected": "agents",
     "Reply": "agents",
     "RestoreFailed": "agents",
     "Run": "agents",
+    "SQLiteStorage": "storage",
     "Schedule": "agents",
     "Signal": "signals",
     "SignalType": "signals",
