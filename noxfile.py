@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 SUPPORTED = ("3.11", "3.12", "3.13")
 EXTRAS = ".[actions,http,mcp,msgpack,terminal,web]"
@@ -55,7 +56,13 @@ def tests(session: nox.Session) -> None:
     session.install(EXTRAS, *group("test"))
     quick = [] if session.python == NEWEST else ["-m", "not slow"]
     profile = "full" if session.python == NEWEST else "quick"
-    session.run("pytest", "-n", "2", *quick, *session.posargs, env={"PRUNELLA_TEST_PROFILE": profile})
+    env = {"PRUNELLA_TEST_PROFILE": profile}
+    try:
+        session.run("pytest", "-n", "2", *quick, *session.posargs, env=env)
+    except CommandFailed:
+        # What fails once and not again, alone, is named above and has to be mended; it does not hold up what is good.
+        session.warn("once more, what has failed")
+        session.run("pytest", "--last-failed", "--last-failed-no-failures", "none", *quick, *session.posargs, env=env)
 
 
 @nox.session
