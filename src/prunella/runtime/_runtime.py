@@ -458,16 +458,15 @@ class Runtime:
             server.address.id, server.address.partition, self.clock.wall_now(), None, parent, children, visible(signal)
         )
 
-    def effect_context(self, server: AgentServer, signal: Signal, index: int) -> EffectContext:
+    def effect_context(self, server: AgentServer, signal: Signal, directive_id: str) -> EffectContext:
         """What an executor is told.
 
         Args:
             server: the agent.
             signal: of its last turn.
-            index: which of that turn's directives it is.
+            directive_id: what the directive is called in every life.
         """
         address = server.address
-        directive_id = f"{self.name}/{address.partition or '-'}/{address.id}/{server.sequence}/{index}"
         return EffectContext(address, address.partition, directive_id, signal, self)
 
     def wanted_by(self, function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:

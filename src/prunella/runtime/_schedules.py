@@ -228,7 +228,7 @@ class Schedules:
         return tuple(sorted(armed, key=lambda info: info.due))
 
     def _keep(self, armed: Armed, life: AgentLife) -> None:
-        from ._effects import keep
+        from ._lanes import keep
 
         keep(life, armed.key, armed)
         armed.arm()

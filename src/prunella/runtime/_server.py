@@ -33,7 +33,7 @@ from ..signals import Signal
 from ..supervision import Crashed, ExitReason, Normal, Shutdown
 from ..supervision._reasons import captured
 from ._delivery import Delivery, OpenAsk, Settling
-from ._effects import begin_directive, knows_directive
+from ._directives import begin_directive, knows_directive
 from ._errors import Overflow, TooManyWaiters
 from ._family import Family
 from ._policy import EmitErrors, MaxErrors

@@ -14,7 +14,7 @@ from ..supervision._policies import RestartWindow
 
 if TYPE_CHECKING:
     from ..agents import Run, SpawnTask
-    from ._effects import Effect
+    from ._effect import Effect
     from ._server import AgentServer
 
 __all__ = ["Attempts", "perform", "stay"]

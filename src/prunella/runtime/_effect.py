@@ -1,0 +1,165 @@
+"""A directive under way, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..agents import AgentCrashed, AgentError, AgentStopped, Directive
+from ..signals import Signal
+from ..storage import AgentKey, directive_id
+from ..supervision import Crashed, ExitReason
+from ._delivery import Delivery, Settling
+
+if TYPE_CHECKING:
+    from ._server import AgentServer
+
+__all__ = ["Effect", "as_error", "end_of", "error_data"]
+
+
+class Effect:
+    """A directive under way: whom it concerns when it has ended.
+
+    Attributes:
+        server: whose it is.
+        life: in which it was begun.
+        directive: what is to be done.
+        signal: the signal of the turn.
+        ask: the open ask that it belongs to, if any.
+    """
+
+    __slots__ = (
+        "_index",
+        "_is_over",
+        "_sequence",
+        "_settling",
+        "_span",
+        "ask",
+        "directive",
+        "life",
+        "server",
+        "signal",
+    )
+
+    def __init__(
+        self,
+        server: AgentServer,
+        directive: Directive,
+        delivery: Delivery,
+        settling: Settling | None,
+        index: int,
+        sent: Signal | None = None,
+    ) -> None:
+        self.server = server
+        self.life = server.life
+        self.directive = directive
+        self.signal = delivery.signal
+        self._sequence = server.sequence
+        self._index = index
+        self._is_over = False
+        self.ask = delivery.ask
+        self._settling = settling
+        server.effects += 1
+        if self.ask is not None:
+            self.ask.hold()
+        if settling is not None:
+            settling.begin()
+        self._span = server.runtime.reports.effect_begins(server, directive, delivery.signal, sent)
+
+    def done(self, error: BaseException | None = None, *, caught: bool = False) -> None:
+        """It has ended.
+
+        Args:
+            error: why it failed, if it did.
+            caught: whether the agent's logic has been told of it by a signal.
+        """
+        server = self.server
+        if self._over(error):
+            if error is not None and not caught and isinstance(error, Exception) and server.ended is None:
+                server.apply_policy(error, self.signal)
+            if self.ask is not None:
+                if error is not None and not caught:
+                    self.ask.failed(error)
+                self.ask.release()
+            server.runtime.room_in_outbox(server)
+
+    def cut(self, reason: ExitReason | None) -> None:
+        """It was called off: by the agent itself, or by the end of the agent's life.
+
+        Whoever waits for it hears of the end of a life; the error policy is asked about failures only.
+
+        Args:
+            reason: how the life ends; None if it was the agent's own wish.
+        """
+        error = None if reason is None else end_of(self.server, reason)
+        if self._over(error):
+            if self.ask is not None:
+                if error is not None:
+                    self.ask.error = error
+                self.ask.release()
+            self.server.runtime.room_in_outbox(self.server)
+
+    def _over(self, error: BaseException | None) -> bool:
+        """Takes note of its end; tells whether it is the first."""
+        if self._is_over:
+            return False  # It was given up, and has ended after all.
+        self._is_over = True
+        server = self.server
+        server.effects -= 1
+        server.runtime.reports.effect_ended(server, self._span, error)
+        if self._settling is not None:
+            self._settling.end(self.directive, error)
+        return True
+
+    def failed(self, error: Exception, catch: str | None, carry: Any = None, attempts: int = 1) -> None:
+        """It has failed: the agent's logic is told if it wants to know, else its error policy."""
+        if catch is None:
+            self.done(error)
+            return
+        data = {"error": error_data(error), "attempts": attempts, **(carry or {})}
+        self.send_back(catch, data)
+        self.done(error, caught=True)
+
+    @property
+    def directive_id(self) -> str:
+        """What it is called in every life, for idempotence: `runtime/partition/agent/sequence/index`."""
+        address = self.server.address
+        key = AgentKey(self.server.runtime.name, address.partition, address.id)
+        return directive_id(key, self._sequence, self._index)
+
+    @property
+    def span_id(self) -> str | None:
+        """Its span, if anybody hears of it."""
+        return None if self._span is None else self._span.id
+
+    def send_back(self, type: str, data: Any) -> None:
+        """Sends the agent a signal about it, with whatever the turn belonged to."""
+        self.send(self.server.runtime.signals.caused(type, data, self.server, self.signal, self.span_id))
+
+    def send(self, signal: Signal) -> None:
+        """Sends the agent a signal, with whatever the turn belonged to."""
+        if not self._is_over:
+            self.server.put(Delivery(signal, ask=self.ask))
+
+
+def end_of(server: AgentServer, reason: ExitReason) -> AgentError:
+    """What whoever waits for something of an agent hears when its life ends."""
+    ended: AgentError = server.about(AgentCrashed(reason) if isinstance(reason, Crashed) else AgentStopped(reason))
+    return ended
+
+
+def as_error(failure: BaseException) -> Exception:
+    """What no function should raise, as an error that can be told of."""
+    if isinstance(failure, Exception):
+        return failure
+    error = RuntimeError(f"ended by {type(failure).__name__}: {failure}")
+    error.__cause__ = failure
+    return error
+
+
+def error_data(error: BaseException) -> dict[str, Any]:
+    """An error as plain data."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "retryable": bool(getattr(error, "retryable", False)),
+    }
