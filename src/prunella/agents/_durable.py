@@ -22,6 +22,7 @@ class Durable:
         keep: for how many seconds turns are kept after they were taken; for ever by default. The state and
             what is still open are always kept.
         dedupe_for: for how many seconds the ids of handled signals are remembered.
+        keep_turns: how many turns are kept at most, beside those that a restore needs; all by default.
 
     Raises:
         InvalidArgument: one of these is no number, or too small.
@@ -31,6 +32,7 @@ class Durable:
     max_deliveries: int = 2
     keep: float = math.inf
     dedupe_for: float = 3600.0
+    keep_turns: int | None = None
 
     def __attrs_post_init__(self) -> None:
         for field in ("snapshot_every", "max_deliveries"):
@@ -41,3 +43,6 @@ class Durable:
             seconds = getattr(self, field)
             if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds >= 0:
                 raise InvalidArgument("Durable", field, "seconds, at least 0", seconds)
+        turns = self.keep_turns
+        if turns is not None and (not isinstance(turns, int) or isinstance(turns, bool) or turns < 0):
+            raise InvalidArgument("Durable", "keep_turns", "an int of at least 0, or None", turns)

@@ -184,9 +184,26 @@ def trim(writing: Writing, key: AgentKey, before: int | None, keep: int | None, 
         ).rowcount
         trimmed = base
     if handled_before is not None:
-        execute("UPDATE commits SET signal = NULL, answer = NULL WHERE agent = ? AND at < ?", (agent, handled_before))
+        _forget_handled(writing.connection, agent, last, handled_before)
     execute("DELETE FROM commits WHERE agent = ? AND sequence <= ? AND signal IS NULL", (agent, trimmed))
     return gone
+
+
+def _forget_handled(connection: sqlite3.Connection, agent: int, last: int, before: int) -> None:
+    """Looks at those only that are remembered: an agent may have a million turns whose signals are long forgotten."""
+    (forgotten,) = connection.execute("SELECT forgotten FROM agents WHERE agent = ?", (agent,)).fetchone()
+    connection.execute(
+        "UPDATE commits SET signal = NULL, answer = NULL WHERE agent = ? AND sequence > ? AND at < ?",
+        (agent, forgotten, before),
+    )
+    first = _one(
+        connection.execute(
+            "SELECT min(sequence) FROM commits WHERE agent = ? AND sequence > ? AND signal IS NOT NULL",
+            (agent, forgotten),
+        )
+    )
+    forgotten = last if first is None else first - 1
+    connection.execute("UPDATE agents SET forgotten = ? WHERE agent = ?", (forgotten, agent))
 
 
 def _one(rows: sqlite3.Cursor) -> Any:

@@ -30,6 +30,7 @@ CREATE TABLE agents (
     previous TEXT,                            -- from whom it was claimed while that one was alive
     spec BLOB,
     trimmed INTEGER NOT NULL DEFAULT 0,       -- turns up to this one are gone
+    forgotten INTEGER NOT NULL DEFAULT 0,     -- ids of the signals of turns up to this one are, too
     UNIQUE (runtime, partition, id)
 );
 CREATE INDEX agents_previous ON agents (previous) WHERE previous IS NOT NULL;
