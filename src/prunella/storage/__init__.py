@@ -44,7 +44,8 @@ from ._codec import (
     encode_snapshot,
 )
 from ._commit import Code, Commit, DeadLetter, ScheduleRecord, Snapshot, Write
-from ._errors import CommitFailed, Duplicate, HistoryGone, StorageError, StorageUnavailable
+from ._dump import AgentDump
+from ._errors import AlreadyStored, CommitFailed, Duplicate, HistoryGone, StorageError, StorageUnavailable
 from ._history import HistoryEntry, history, state_at
 from ._key import AgentKey, directive_id, parse_directive_id
 from ._memory import MemoryStorage
@@ -55,8 +56,10 @@ from ._sqlite import SQLiteStorage
 from ._storage import Storage
 
 __all__ = [
+    "AgentDump",
     "AgentKey",
     "AgentRecord",
+    "AlreadyStored",
     "Code",
     "Commit",
     "CommitFailed",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ..errors import PrunellaError
 
-__all__ = ["CommitFailed", "Duplicate", "HistoryGone", "StorageError", "StorageUnavailable"]
+__all__ = ["AlreadyStored", "CommitFailed", "Duplicate", "HistoryGone", "StorageError", "StorageUnavailable"]
 
 
 class StorageError(PrunellaError):
@@ -22,6 +22,18 @@ class StorageError(PrunellaError):
 
 class StorageUnavailable(StorageError):
     """The storage is not open, cannot be reached, or is kept busy by others. Nothing was changed; try again later."""
+
+
+class AlreadyStored(StorageError):
+    """An agent is stored under the key that another one was to get. Nothing was changed.
+
+    Args:
+        key: of both, as text.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is an agent {key} already")
+        self.key = key
 
 
 class CommitFailed(StorageError):

@@ -18,15 +18,19 @@ from ._codec import (
     decode_data,
     decode_signal,
     decode_snapshot,
+    encode_commit,
     encode_data,
+    encode_signal,
+    encode_snapshot,
     microseconds,
     moment,
     read_spec,
 )
 from ._commit import Code, Commit, DeadLetter, ScheduleRecord, Snapshot, Write
-from ._errors import Duplicate, HistoryGone, StorageError, StorageUnavailable
+from ._dump import AgentDump, check_dump
+from ._errors import AlreadyStored, Duplicate, HistoryGone, StorageError, StorageUnavailable
 from ._key import AgentKey, about, directive_id
-from ._prepared import Letter, Turn, check_sequences, prepare, prepare_signals
+from ._prepared import Letter, Turn, check_sequences, prepare, prepare_letter, prepare_signals
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
 from ._storage import Outcome
 
@@ -184,7 +188,7 @@ class MemoryStorage:
                 _commits(agent, 0 if snapshot is None else snapshot.sequence, agent.last),
                 tuple([_stored(position, agent.waiting[position]) for position in islice(agent.waiting, 1000)]),
                 _directives(key, agent),
-                tuple([_schedule(name, agent.schedules[name]) for name in sorted(agent.schedules)]),
+                _schedules(agent),
             )
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
@@ -197,6 +201,46 @@ class MemoryStorage:
             return False
         self._highest_forgotten = max(self._highest_forgotten, agent.claim)
         return True
+
+    async def runtimes(self) -> tuple[str, ...]:
+        """See `Storage.runtimes`."""
+        await self._begin()
+        return tuple(sorted({key.runtime for key in self._agents}))
+
+    async def dump(self, key: AgentKey) -> AgentDump | None:
+        """See `Storage.dump`."""
+        await self._begin()
+        agent = self._agents.get(key)
+        if agent is None:
+            return None
+        try:
+            if agent.spec is not None:
+                decode_data(agent.spec, "the spec")
+            return AgentDump(
+                self._record(key, agent),
+                agent.trimmed,
+                tuple([decode_snapshot(body, at, now) for at, (now, body) in sorted(agent.snapshots.items())]),
+                _commits(agent, agent.trimmed, agent.last),
+                tuple([_stored(position, waiting) for position, waiting in agent.waiting.items()]),
+                _directives(key, agent),
+                _schedules(agent),
+                tuple([_dead_letter(letter) for letter in agent.dead.values()]),
+                tuple([_handled(id, entry) for id, entry in agent.handled.items()]),
+            )
+        except RestoreFailed as error:
+            raise about(error, key) from error.__cause__
+
+    async def insert(self, dump: AgentDump) -> None:
+        """See `Storage.insert`."""
+        await self._begin()
+        check_dump(dump)
+        key = dump.record.key
+        if key in self._agents:
+            raise AlreadyStored(str(key))
+        agent = _inserted(dump, max(dump.record.claim, self._highest_forgotten))
+        for one in dump.waiting:
+            self._enqueue(agent, one.signal.id, encode_signal(one.signal), one.now, one.deliveries)
+        self._agents[key] = agent
 
     async def append(self, *writes: Write) -> tuple[Outcome, ...]:
         """See `Storage.append`."""
@@ -232,10 +276,7 @@ class MemoryStorage:
         found = None if agent is None else agent.handled.get(signal_id)
         if found is None:
             return None
-        sequence, _, answer = found
-        if answer is None:
-            return Handled(signal_id, sequence)
-        return Handled(signal_id, sequence, decode_data(answer, f"the answer to {signal_id}"), True)
+        return _handled(signal_id, found)
 
     async def enqueue(self, key: AgentKey, *signals: Signal, now: datetime) -> tuple[bool, ...]:
         """See `Storage.enqueue`."""
@@ -437,6 +478,22 @@ def _apply(agent: _Agent, turn: Turn) -> None:
             agent.schedules[name] = found
 
 
+def _inserted(dump: AgentDump, claim: int) -> _Agent:
+    """An agent with everything of a dump but what waits."""
+    record = dump.record
+    agent = _Agent(record.code, claim, trimmed=dump.trimmed, last=record.sequence)
+    agent.spec = None if record.spec is None else encode_data(record.spec)
+    agent.commits = {commit.sequence: (commit.now, encode_commit(commit)) for commit in dump.commits}
+    agent.snapshots = {one.sequence: (one.now, encode_snapshot(one)) for one in dump.snapshots}
+    for one in dump.handled:
+        assert one.now is not None
+        agent.handled[one.signal_id] = (one.sequence, one.now, encode_data(one.answer) if one.is_answered else None)
+    agent.directives = {(one.sequence, one.index): (one.now, encode_data(one.directive)) for one in dump.directives}
+    agent.schedules = {one.key: (microseconds(one.due), encode_data(one.directive), one.id) for one in dump.schedules}
+    agent.dead = {letter.signal.id: prepare_letter(letter) for letter in dump.dead_letters}
+    return agent
+
+
 def _removed(agent: _Agent, id: str) -> _Waiting | None:
     position = agent.positions.pop(id, None)
     return None if position is None else agent.waiting.pop(position)
@@ -483,9 +540,20 @@ def _stored(position: int, waiting: _Waiting) -> StoredSignal:
     return StoredSignal(position, signal, waiting.deliveries, waiting.now)
 
 
-def _schedule(name: str, entry: tuple[int, bytes, str]) -> ScheduleRecord:
-    due, body, id = entry
-    return ScheduleRecord(name, moment(due), decode_data(body, f"the schedule {name!r}"), id)
+def _schedules(agent: _Agent) -> tuple[ScheduleRecord, ...]:
+    return tuple(
+        [
+            ScheduleRecord(name, moment(due), decode_data(body, f"the schedule {name!r}"), id)
+            for name, (due, body, id) in sorted(agent.schedules.items())
+        ]
+    )
+
+
+def _handled(signal_id: str, entry: tuple[int, datetime, bytes | None]) -> Handled:
+    sequence, now, answer = entry
+    if answer is None:
+        return Handled(signal_id, sequence, now=now)
+    return Handled(signal_id, sequence, decode_data(answer, f"the answer to {signal_id}"), True, now)
 
 
 def _dead_letter(letter: Letter) -> DeadLetter:

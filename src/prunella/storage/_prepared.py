@@ -13,7 +13,7 @@ from ._commit import Commit, DeadLetter, Write
 from ._errors import CommitFailed
 from ._key import AgentKey, place_of
 
-__all__ = ["Letter", "Prepared", "Turn", "check_sequences", "prepare", "prepare_signals"]
+__all__ = ["Letter", "Prepared", "Turn", "check_sequences", "prepare", "prepare_letter", "prepare_signals"]
 
 
 @final
@@ -80,7 +80,7 @@ def prepare(write: Write) -> Prepared:
         prepare_signals(write.enqueued) if write.enqueued else [],
         write.finished,
         write.postponed,
-        [_letter(letter) for letter in write.dead] if write.dead else [],
+        [prepare_letter(letter) for letter in write.dead] if write.dead else [],
     )
 
 
@@ -135,7 +135,12 @@ def _turn(commit: Commit, done: list[tuple[int, int]]) -> Turn:
     )
 
 
-def _letter(letter: DeadLetter) -> Letter:
+def prepare_letter(letter: DeadLetter) -> Letter:
+    """A dead letter, encoded.
+
+    Raises:
+        StorageError: data of its signal cannot be written.
+    """
     return Letter(
         letter.signal.id, letter.reason, letter.deliveries, microseconds(letter.now), encode_signal(letter.signal)
     )

@@ -128,12 +128,14 @@ class Handled:
         sequence: the turn that handled it.
         answer: what was replied, as plain data.
         is_answered: whether something was.
+        now: of that turn.
     """
 
     signal_id: str
     sequence: int
     answer: Any = None
     is_answered: bool = False
+    now: datetime | None = None
 
 
 @final

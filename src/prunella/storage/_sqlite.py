@@ -17,23 +17,20 @@ from . import _sqlite_calls as calls
 from . import _sqlite_reading as reading
 from ._codec import encode_data, microseconds
 from ._commit import Code, Commit, DeadLetter, Snapshot, Write
+from ._dump import AgentDump
 from ._errors import StorageError, StorageUnavailable
 from ._group_commit import GroupCommit
 from ._key import AgentKey
 from ._prepared import Prepared, prepare, prepare_signals
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
-from ._sqlite_schema import set_up
+from ._sqlite_dump import insert, read_dump
+from ._sqlite_opening import connect, connect_to_read
 from ._sqlite_writing import Append, Call, Enqueue, Work
 from ._storage import Outcome
 
 __all__ = ["SQLiteStorage"]
 
 T = TypeVar("T")
-
-# The log is copied into the database when it has so many pages of 4 KB, by the writer, between two batches; at 16 MB
-# that is about once in 30 000 small turns. When the storage is closed the log is emptied.
-_CHECKPOINT_PAGES: Final = 4000
-_LARGEST_LOG: Final = 64 << 20  # bytes; what is beyond is given back at the next checkpoint
 
 # Pages that deletions have left empty are given back to the file system a bit at a time, after the commit.
 _GIVE_BACK: Final = "PRAGMA incremental_vacuum(1000)"
@@ -53,15 +50,18 @@ class SQLiteStorage:
 
     Args:
         path: of the database; it is made if it is not there. Beside it are, while it is open, `-wal` and `-shm`.
+        read_only: whether nothing is to be changed: the database has to be there, every change is a `StorageError`,
+            and a program that writes it meanwhile is not hindered.
 
     Raises:
         InvalidArgument: this is no path of a file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path) or str(path).startswith(":"):
             raise InvalidArgument("SQLiteStorage", "path", "the path of a file", path)
         self.path = Path(path)
+        self.read_only = read_only
         self._commit: GroupCommit | None = None
         self._reader: sqlite3.Connection | None = None
         self._limiter = trio.CapacityLimiter(1)
@@ -74,7 +74,7 @@ class SQLiteStorage:
     @property
     def is_open(self) -> bool:
         """Whether it can be used."""
-        return self._commit is not None
+        return self._reader is not None
 
     @property
     def is_exclusive(self) -> bool:
@@ -87,13 +87,18 @@ class SQLiteStorage:
         Raises:
             StorageUnavailable: the file cannot be opened.
         """
-        if self._commit is not None or self._is_opening:
+        if self._reader is not None or self._is_opening:
             raise InvalidArgument("SQLiteStorage", "open()", "called while it is closed", self)
         self._is_opening = True
         try:
-            writer, reader = await trio.to_thread.run_sync(_connections, self.path)
+            writer: sqlite3.Connection | None = None
+            if self.read_only:
+                reader = await trio.to_thread.run_sync(connect_to_read, self.path)
+            else:
+                writer, reader = await trio.to_thread.run_sync(connect, self.path)
             self._limiter = trio.CapacityLimiter(1)  # one belongs to the run in which it is first used
-            self._reader, self._commit, self._is_exclusive = reader, GroupCommit(writer), exclusive
+            self._commit = None if writer is None else GroupCommit(writer)
+            self._reader, self._is_exclusive = reader, exclusive
         finally:
             self._is_opening = False
 
@@ -102,12 +107,13 @@ class SQLiteStorage:
         commit, reader = self._commit, self._reader
         self._commit = self._reader = None
         self._is_exclusive = False
-        if commit is None or reader is None:
+        if reader is None:
             return
         # Reads are short; the shield ends with the last of them, and `stop` has a limit of its own.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(reader.close, limiter=self._limiter)
-            await commit.stop()
+            if commit is not None:
+                await commit.stop()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -165,6 +171,10 @@ class SQLiteStorage:
     async def forget(self, key: AgentKey) -> bool:
         """Deletes everything of an agent; its bytes are overwritten, in the log too. See `Storage.forget`."""
         return await self._call(partial(calls.forget, key=key), _GIVE_BACK, _EMPTY_THE_LOG)
+
+    async def insert(self, dump: AgentDump) -> None:
+        """See `Storage.insert`."""
+        await self._call(partial(insert, dump=dump))
 
     async def append(self, *writes: Write) -> tuple[Outcome, ...]:
         """See `Storage.append`."""
@@ -239,6 +249,14 @@ class SQLiteStorage:
         """See `Storage.load`."""
         return await self._read(reading.read_agent, key)
 
+    async def runtimes(self) -> tuple[str, ...]:
+        """See `Storage.runtimes`."""
+        return await self._read(reading.read_runtimes)
+
+    async def dump(self, key: AgentKey) -> AgentDump | None:
+        """See `Storage.dump`."""
+        return await self._read(read_dump, key)
+
     async def commits(self, key: AgentKey, *, after: int = 0, limit: int = 1000) -> tuple[Commit, ...]:
         """See `Storage.commits`."""
         return await self._read(reading.read_commits, key, after, limit)
@@ -270,6 +288,8 @@ class SQLiteStorage:
     async def _submit(self, work: Work) -> Any:
         if self._commit is None:
             await trio.lowlevel.checkpoint()
+            if self._reader is not None:
+                raise StorageError(f"{self.path} was opened for reading only")
             raise _closed()
         return await self._commit.submit(work)
 
@@ -288,26 +308,6 @@ class SQLiteStorage:
 
 def _closed() -> StorageUnavailable:
     return StorageUnavailable("the storage is not open: use `async with storage:`")
-
-
-def _connections(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """The writer's connection and the reader's, to a database that is ours."""
-    opened: list[sqlite3.Connection] = []
-    try:
-        for _ in range(2):
-            opened.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0))
-        writer, reader = opened
-        set_up(writer)
-        writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        writer.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-        reader.execute("PRAGMA query_only = ON")
-    except BaseException as error:
-        for connection in opened:
-            connection.close()
-        if isinstance(error, sqlite3.Error):
-            raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
-        raise
-    return writer, reader
 
 
 def _at_one_instant(connection: sqlite3.Connection, read: Callable[..., T], args: tuple[Any, ...]) -> T:

@@ -16,16 +16,23 @@ from ._key import AgentKey, about, directive_id
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
 
 __all__ = [
+    "number_of",
+    "of_agent",
     "read_agent",
     "read_agents",
     "read_commits",
+    "read_commits_of",
     "read_dead_letters",
     "read_directives",
+    "read_directives_of",
     "read_due",
     "read_handled",
     "read_outbox",
     "read_record",
+    "read_runtimes",
+    "read_schedules_of",
     "read_snapshot",
+    "read_snapshots_of",
     "read_waiting",
 ]
 
@@ -39,7 +46,7 @@ FROM agents LEFT JOIN owners ON owners.owner = agents.owner
 
 
 @contextmanager
-def _of(key: AgentKey) -> Iterator[None]:
+def of_agent(key: AgentKey) -> Iterator[None]:
     """Says of what cannot be read whose it is."""
     try:
         yield
@@ -48,11 +55,18 @@ def _of(key: AgentKey) -> Iterator[None]:
         raise
 
 
-def _number(connection: sqlite3.Connection, key: AgentKey) -> int | None:
+def number_of(connection: sqlite3.Connection, key: AgentKey) -> int | None:
+    """The number of an agent."""
     row = connection.execute(
         "SELECT agent FROM agents WHERE runtime = ? AND partition = ? AND id = ?", key.order
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def read_runtimes(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """See `Storage.runtimes`."""
+    rows = connection.execute("SELECT DISTINCT runtime FROM agents ORDER BY runtime")
+    return tuple([runtime for (runtime,) in rows])
 
 
 def read_record(connection: sqlite3.Connection, key: AgentKey) -> AgentRecord | None:
@@ -93,34 +107,35 @@ def _record(row: tuple[Any, ...]) -> AgentRecord:
 def read_agent(connection: sqlite3.Connection, key: AgentKey) -> StoredAgent | None:
     """See `Storage.load`."""
     record = read_record(connection, key)
-    agent = _number(connection, key)
+    agent = number_of(connection, key)
     if record is None or agent is None:
         return None
-    with _of(key):
+    with of_agent(key):
         snapshot = _snapshot(connection, agent, None)
         return StoredAgent(
             record,
             snapshot,
-            _commits(connection, agent, 0 if snapshot is None else snapshot.sequence, -1),
+            read_commits_of(connection, agent, 0 if snapshot is None else snapshot.sequence, -1),
             read_waiting(connection, agent, 0, 1000),
-            _directives(connection, agent, key),
-            _schedules(connection, agent),
+            read_directives_of(connection, agent, key),
+            read_schedules_of(connection, agent),
         )
 
 
 def read_commits(connection: sqlite3.Connection, key: AgentKey, after: int, limit: int) -> tuple[Commit, ...]:
     """See `Storage.commits`."""
-    agent = _number(connection, key)
+    agent = number_of(connection, key)
     if agent is None:
         return ()
     (trimmed,) = connection.execute("SELECT trimmed FROM agents WHERE agent = ?", (agent,)).fetchone()
     if after < trimmed:
         raise HistoryGone(trimmed)
-    with _of(key):
-        return _commits(connection, agent, after, limit)
+    with of_agent(key):
+        return read_commits_of(connection, agent, after, limit)
 
 
-def _commits(connection: sqlite3.Connection, agent: int, after: int, limit: int) -> tuple[Commit, ...]:
+def read_commits_of(connection: sqlite3.Connection, agent: int, after: int, limit: int) -> tuple[Commit, ...]:
+    """Turns of an agent, in order; all if the limit is negative."""
     rows = connection.execute(
         "SELECT sequence, body FROM commits WHERE agent = ? AND sequence > ? ORDER BY sequence LIMIT ?",
         (agent, after, limit),
@@ -130,10 +145,10 @@ def _commits(connection: sqlite3.Connection, agent: int, after: int, limit: int)
 
 def read_snapshot(connection: sqlite3.Connection, key: AgentKey, until: int | datetime | None) -> Snapshot | None:
     """See `Storage.snapshot`."""
-    agent = _number(connection, key)
+    agent = number_of(connection, key)
     if agent is None:
         return None
-    with _of(key):
+    with of_agent(key):
         return _snapshot(connection, agent, until)
 
 
@@ -152,18 +167,25 @@ def _snapshot(connection: sqlite3.Connection, agent: int, until: int | datetime 
     return decode_snapshot(body, sequence, moment(at))
 
 
+def read_snapshots_of(connection: sqlite3.Connection, agent: int) -> tuple[Snapshot, ...]:
+    """All snapshots of an agent, in order."""
+    rows = connection.execute("SELECT sequence, at, body FROM snapshots WHERE agent = ? ORDER BY sequence", (agent,))
+    return tuple([decode_snapshot(body, sequence, moment(at)) for sequence, at, body in rows.fetchall()])
+
+
 def read_handled(connection: sqlite3.Connection, key: AgentKey, signal_id: str) -> Handled | None:
     """See `Storage.handled`."""
     row = connection.execute(
-        "SELECT sequence, answer FROM commits WHERE agent = ? AND signal = ?", (_number(connection, key), signal_id)
+        "SELECT sequence, answer, at FROM commits WHERE agent = ? AND signal = ?",
+        (number_of(connection, key), signal_id),
     ).fetchone()
     if row is None:
         return None
-    sequence, answer = row
+    sequence, answer, at = row
     if answer is None:
-        return Handled(signal_id, sequence)
-    with _of(key):
-        return Handled(signal_id, sequence, decode_data(answer, f"the answer to {signal_id}"), True)
+        return Handled(signal_id, sequence, now=moment(at))
+    with of_agent(key):
+        return Handled(signal_id, sequence, decode_data(answer, f"the answer to {signal_id}"), True, moment(at))
 
 
 def read_waiting(connection: sqlite3.Connection, agent: int, after: int, limit: int) -> tuple[StoredSignal, ...]:
@@ -182,14 +204,15 @@ def read_waiting(connection: sqlite3.Connection, agent: int, after: int, limit: 
 
 def read_directives(connection: sqlite3.Connection, key: AgentKey) -> tuple[StoredDirective, ...]:
     """See `Storage.open_directives`."""
-    agent = _number(connection, key)
+    agent = number_of(connection, key)
     if agent is None:
         return ()
-    with _of(key):
-        return _directives(connection, agent, key)
+    with of_agent(key):
+        return read_directives_of(connection, agent, key)
 
 
-def _directives(connection: sqlite3.Connection, agent: int, key: AgentKey) -> tuple[StoredDirective, ...]:
+def read_directives_of(connection: sqlite3.Connection, agent: int, key: AgentKey) -> tuple[StoredDirective, ...]:
+    """The open directives of an agent, in order."""
     rows = connection.execute(
         "SELECT sequence, place, at, body FROM directives WHERE agent = ? ORDER BY sequence, place", (agent,)
     )
@@ -207,7 +230,8 @@ def _directives(connection: sqlite3.Connection, agent: int, key: AgentKey) -> tu
     )
 
 
-def _schedules(connection: sqlite3.Connection, agent: int) -> tuple[ScheduleRecord, ...]:
+def read_schedules_of(connection: sqlite3.Connection, agent: int) -> tuple[ScheduleRecord, ...]:
+    """The schedules of an agent, by their names."""
     rows = connection.execute(
         "SELECT name, due, directive, origin FROM schedules WHERE agent = ? ORDER BY name", (agent,)
     )
@@ -245,9 +269,9 @@ def read_dead_letters(connection: sqlite3.Connection, key: AgentKey, limit: int)
     """See `Storage.dead_letters`."""
     rows = connection.execute(
         "SELECT signal, reason, deliveries, at, body FROM dead WHERE agent = ? ORDER BY number DESC LIMIT ?",
-        (_number(connection, key), limit),
+        (number_of(connection, key), limit),
     ).fetchall()
-    with _of(key):
+    with of_agent(key):
         return tuple(
             [
                 DeadLetter(decode_signal(body, f"the dead letter {signal}"), reason, deliveries, moment(at))

@@ -8,7 +8,7 @@ from typing import Final
 
 from ._errors import StorageError
 
-__all__ = ["APPLICATION_ID", "VERSION", "migrate", "set_up"]
+__all__ = ["APPLICATION_ID", "VERSION", "check", "migrate", "set_up"]
 
 APPLICATION_ID: Final = 0x5072756E  # "Prun": tells `file`, and us, whose database it is
 
@@ -103,6 +103,23 @@ def set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that reaches the disk; elsewhere it is nothing
     if version < VERSION:
         migrate(connection)
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """That a database is ours, and of the present; nothing is changed.
+
+    Raises:
+        StorageError: it is empty, or somebody else's, or was made by another release.
+        sqlite3.Error: it is none.
+    """
+    version, empty = _state(connection)
+    if empty:
+        raise StorageError("the database is empty")
+    if version < VERSION:
+        raise StorageError(
+            f"the database was made by an older release: its form is {version}, this release reads {VERSION}; "
+            "it is brought to the present when it is opened for writing"
+        )
 
 
 def migrate(connection: sqlite3.Connection, steps: tuple[Callable[[sqlite3.Connection], None], ...] = _STEPS) -> None:

@@ -35,6 +35,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from ..agents import AgentError
 from ..signals import Signal
 from ._commit import Code, Commit, DeadLetter, Snapshot, Write
+from ._dump import AgentDump
 from ._errors import StorageError
 from ._key import AgentKey
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
@@ -163,6 +164,32 @@ class Storage(Protocol):
 
         Returns:
             Whether there was such an agent.
+        """
+        ...
+
+    # Moving.
+
+    async def runtimes(self) -> tuple[str, ...]:
+        """The names of the runtimes that have agents here, in order."""
+        ...
+
+    async def dump(self, key: AgentKey) -> AgentDump | None:
+        """Everything of an agent, at one instant; nothing is claimed.
+
+        Raises:
+            RestoreFailed: something of it cannot be read.
+        """
+        ...
+
+    async def insert(self, dump: AgentDump) -> None:
+        """Stores an agent as it was elsewhere, all of it or nothing; without an owner.
+
+        Its claim number is that of the dump, or the highest that was forgotten here if that is higher.
+
+        Raises:
+            AlreadyStored: an agent is stored under the key.
+            StorageError: this cannot be everything of an agent, or something in it is no plain data.
+            CommitFailed: it was not acknowledged.
         """
         ...
 

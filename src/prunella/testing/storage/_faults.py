@@ -73,7 +73,7 @@ class Fault:
 _METHODS = (
     *("open", "close", "claim", "renew", "release", "record", "find", "agents", "load", "forget"),
     *("append", "commits", "snapshot", "handled", "enqueue", "take", "open_directives", "outbox", "due"),
-    *("dead_letters", "redrive", "discard", "trim"),
+    *("dead_letters", "redrive", "discard", "trim", "runtimes", "dump", "insert"),
 )
 
 
@@ -138,6 +138,9 @@ class FaultyStorage:
         redrive: Any
         discard: Any
         trim: Any
+        runtimes: Any
+        dump: Any
+        insert: Any
 
     async def _run(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append(method)
