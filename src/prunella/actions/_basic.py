@@ -11,6 +11,7 @@ import trio
 
 from ._action import Action, action
 from ._errors import ActionError
+from ._execution import current_run
 
 __all__ = ["basic_actions"]
 
@@ -57,13 +58,15 @@ async def divide(a: Number, b: Number) -> float:
 
 @action(idempotent=True, tags=("time",), category="dates")
 async def current_time(timezone: str = "UTC") -> datetime:
-    """The date and the time of day.
+    """The date and the time of day: inside a runtime, by its clock.
 
     Args:
         timezone: where, as `Europe/Oslo`.
     """
+    run = current_run.get()
+    now = datetime.now(UTC) if run is None else run.runner.now()
     try:
-        return datetime.now(UTC).astimezone(ZoneInfo(timezone))
+        return now.astimezone(ZoneInfo(timezone))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ActionError(f"there is no time zone {timezone[:100]!r}") from None
 

@@ -135,6 +135,12 @@ class Execution:
         return self._key
 
     @property
+    def _agent(self) -> str | None:
+        """The address of the agent whose run it is, if it is one's."""
+        ref = None if self.handed is None else self.handed.get(HandedIn.AGENT)
+        return None if ref is None else str(ref.address)
+
+    @property
     def _blocks(self) -> bool:
         return self.action.kind in (Kind.SYNC, Kind.PROCESS)
 
@@ -148,7 +154,7 @@ class Execution:
             await pace()
         for listeners in self.listeners:
             if listeners:
-                self.span = Span(self.listeners, self.action.name, self.step, self.parent)
+                self.span = Span(self.listeners, self.action.name, self.step, self.parent, self._agent)
                 break
         outer = current_run.get()
         token = current_run.set(self)

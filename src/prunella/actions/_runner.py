@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, Unpack, final
 
 import trio
@@ -34,6 +35,10 @@ _DEFAULT_POLICY: Final = Policy()
 logger = logging.getLogger("prunella.actions")
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @final
 class Runner:
     """Runs actions within limits that all its runs share; made by `open_runner`.
@@ -42,7 +47,11 @@ class Runner:
     """
 
     def __init__(
-        self, threads: int = _THREADS, processes: int | None = None, telemetry: Iterable[Listener] = ()
+        self,
+        threads: int = _THREADS,
+        processes: int | None = None,
+        telemetry: Iterable[Listener] = (),
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._most_threads = threads
         self._most_processes = processes
@@ -50,6 +59,7 @@ class Runner:
         self._processes: Processes | None = None
         self._places: dict[Action[..., Any], tuple[trio.CapacityLimiter, int]] = {}
         self.listeners: tuple[Listeners, ...] = (Listeners(telemetry),) if telemetry else ()
+        self.now = now or _now
         self.closed = False
 
     async def run(
@@ -137,9 +147,11 @@ class Runner:
         outer = current_run.get()
         listeners = self.listeners
         parent = None
-        if outer is not None and outer.listeners:
-            parent = None if outer.span is None else outer.span.id
-            listeners = (*listeners, *(one for one in outer.listeners if one not in listeners))
+        if outer is not None:
+            handed = outer.handed if handed is None else handed
+            if outer.listeners:
+                parent = None if outer.span is None else outer.span.id
+                listeners = (*listeners, *(one for one in outer.listeners if one not in listeners))
         if telemetry:
             listeners = (*listeners, Listeners(telemetry))
         return Execution(self, action, prepare(action, params), options, context, listeners, None, parent, None, handed)

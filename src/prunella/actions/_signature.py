@@ -15,7 +15,7 @@ from ._context import ActionContext, IdempotencyKey
 from ._errors import InvalidAction
 from ._results import Result
 
-__all__ = ["HandedIn", "Kind", "Signature", "compile_signature"]
+__all__ = ["HandedIn", "Kind", "Signature", "compile_signature", "handed_in"]
 
 _NO_DEFAULT: Any = Field().default
 
@@ -37,6 +37,9 @@ class HandedIn(StrEnum):
     KEY = "IdempotencyKey"
     RUNTIME = "Runtime"
     AGENT = "AgentRef"
+
+
+_NAMES = frozenset(HandedIn)
 
 
 @final
@@ -96,16 +99,16 @@ def compile_signature(
         raise InvalidAction(f"{owner}: its parameters cannot be found out: {error}") from error
     said = descriptions(docstring)
     parameters: dict[str, Field] = {}
-    handed_in: dict[str, HandedIn] = {}
+    handed: dict[str, HandedIn] = {}
     rest: Any = None
     for name, parameter in signature.parameters.items():
         annotation = _annotation(owner, parameter, hints)
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             rest = annotation
             continue
-        handed = _handed_in(annotation)
-        if handed is not None:
-            handed_in[name] = handed
+        what = _handed_in(annotation)
+        if what is not None:
+            handed[name] = what
             continue
         given = parameter.default is not inspect.Parameter.empty
         parameters[name] = Field(annotation, parameter.default if given else _NO_DEFAULT, said.get(name, ""))
@@ -121,7 +124,7 @@ def compile_signature(
     except DefinitionError as error:
         raise InvalidAction(str(error)) from error
     changed = {name: value for name, value in fields.defaults.items() if value is not parameters[name].default}
-    return Signature(fields, parameters, open, handed_in, changed, output, output_annotation)
+    return Signature(fields, parameters, open, handed, changed, output, output_annotation)
 
 
 def _annotation(owner: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
@@ -136,6 +139,10 @@ def _annotation(owner: str, parameter: inspect.Parameter, hints: Mapping[str, An
 
 
 def _handed_in(annotation: Any) -> HandedIn | None:
+    if isinstance(annotation, str):
+        # It could not be resolved; what it begins with says enough.
+        name = annotation.partition("[")[0].rpartition(".")[2]
+        return HandedIn(name) if name in _NAMES else None
     if annotation is ActionContext:
         return HandedIn.CONTEXT
     if annotation is IdempotencyKey:
@@ -147,6 +154,19 @@ def _handed_in(annotation: Any) -> HandedIn | None:
         if name in (HandedIn.RUNTIME, HandedIn.AGENT):
             return HandedIn(name)
     return None
+
+
+def handed_in(function: Callable[..., Any]) -> dict[str, HandedIn]:
+    """The parameters of any function that are no input, by its annotations as far as they can be found out."""
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except Exception:
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return {}
+    found = {name: _handed_in(parameter.annotation) for name, parameter in parameters.items()}
+    return {name: what for name, what in found.items() if what is not None}
 
 
 _STREAMS = (AsyncIterator, AsyncGenerator, AsyncIterable)

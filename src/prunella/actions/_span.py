@@ -37,11 +37,18 @@ class Span:
 
     __slots__ = ("_attempt_id", "_begun", "_common", "_tried", "id", "listeners", "parent")
 
-    def __init__(self, listeners: tuple[Listeners, ...], action: str, step: str | None, parent: str | None) -> None:
+    def __init__(
+        self,
+        listeners: tuple[Listeners, ...],
+        action: str,
+        step: str | None,
+        parent: str | None,
+        agent: str | None = None,
+    ) -> None:
         self.listeners = listeners
         self.id = _new_id()
         self.parent = parent
-        self._common: dict[str, Any] = {"action": action, "step": step}
+        self._common: dict[str, Any] = {"action": action, "step": step, "agent": agent}
         self._begun = trio.current_time()
         self._tried = self._begun
         self._attempt_id = ""

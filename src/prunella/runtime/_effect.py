@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..actions import ActionError
+from ..actions._errors import is_retryable
 from ..agents import AgentCrashed, AgentError, AgentStopped, Directive
 from ..signals import Signal
 from ..storage import AgentKey, directive_id
@@ -158,8 +160,10 @@ def as_error(failure: BaseException) -> Exception:
 
 def error_data(error: BaseException) -> dict[str, Any]:
     """An error as plain data."""
+    if isinstance(error, ActionError):
+        return error.to_dict()
     return {
         "type": type(error).__name__,
         "message": str(error),
-        "retryable": bool(getattr(error, "retryable", False)),
+        "retryable": is_retryable(error),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..supervision._live import LiveSupervisor
     from ..supervision._records import Slot
     from ..supervision._service import Timer
+    from ._places import Places
     from ._runtime import Runtime
     from ._server import AgentServer
     from ._spec import AgentSpec
@@ -34,10 +35,22 @@ class AgentLife(HostedLife):
         stop_reason: what the exit reason is to be when it is stopped from outside.
         keyed: what can be cancelled by a key: schedules, cron jobs, running work.
         lanes: effects that wait for their target, by target.
+        runs: how many of its `Run`s may run at a time; None before the first.
         stale: whether it was declared unresponsive: what its tasks still do concerns nobody.
     """
 
-    __slots__ = ("_ending", "_handing_over", "_tasks", "_timer", "keyed", "lanes", "server", "stale", "stop_reason")
+    __slots__ = (
+        "_ending",
+        "_handing_over",
+        "_tasks",
+        "_timer",
+        "keyed",
+        "lanes",
+        "runs",
+        "server",
+        "stale",
+        "stop_reason",
+    )
 
     def __init__(self, host: LiveSupervisor, slot: Slot) -> None:
         super().__init__(host, slot)
@@ -48,6 +61,7 @@ class AgentLife(HostedLife):
         self._ending: ExitReason | None = None
         self._handing_over = 0
         self.lanes: dict[Any, Any] | None = None
+        self.runs: Places | None = None
         self._tasks: dict[EffectTask, None] | None = None
         self._timer: Timer | None = None
 

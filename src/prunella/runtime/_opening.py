@@ -75,6 +75,7 @@ class _OpenRuntime:
     async def _close(self) -> None:
         self._runtime.close()
         # What the block raised must come out as it is, also if the caller is cancelled.
+        await self._runtime.actions.aclose()
         with trio.move_on_after(_SECONDS_TO_CLOSE_CONNECTIONS, shield=True):
             await self._dispatcher.__aexit__(None, None, None)
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+import trio
+
+from ..actions import ActionTimeout, Instruction
+from ..actions._execution import Completed, Execution
+from ..actions._plain_function import FunctionFailed, PlainFunction
 from ..agents import Run, SpawnTask
 from ..supervision import ExitReason
+from ..supervision._policies import RestartWindow
 from ._delivery import Delivery, Settling
 from ._effect import Effect, as_error
 from ._lanes import keep
 from ._life import AgentLife, EffectTask
-from ._work import Attempts, perform, stay
+from ._places import Places
 
 if TYPE_CHECKING:
     from ._server import AgentServer
@@ -22,29 +29,97 @@ __all__ = ["begin_run", "begin_task"]
 def begin_run(
     server: AgentServer, life: AgentLife, directive: Run, delivery: Delivery, settling: Settling | None, index: int
 ) -> None:
-    """Begins the work of a `Run`."""
-    effect = Effect(server, directive, delivery, settling, index)
-    attempts = Attempts()
+    """Begins the work of a `Run`, or lets it wait for its turn."""
+    _Work(life, Effect(server, directive, delivery, settling, index), directive).begin()
 
-    async def work() -> None:
-        error = await perform(server, directive, effect, attempts)
-        if error is None:
-            effect.done()
+
+class _Work:
+    """The work of one `Run`, from its place in the queue to what it sends back."""
+
+    __slots__ = ("_directive", "_effect", "_execution", "_life", "_place", "_task")
+
+    def __init__(self, life: AgentLife, effect: Effect, directive: Run) -> None:
+        if life.runs is None:
+            life.runs = Places(effect.server.spec.runs)
+        self._life = life
+        self._effect = effect
+        self._directive = directive
+        self._place = life.runs.take()
+        self._execution: Execution | None = None
+        self._task = EffectTask(life, f"run {_name(directive.action)}", self._perform, is_work=True, on_cut=self._cut)
+
+    def begin(self) -> None:
+        if self._directive.key is not None:
+            keep(self._life, self._directive.key, self._task)
+        self._task.begin()
+
+    async def _perform(self) -> None:
+        effect, directive = self._effect, self._directive
+        try:
+            if self._place.reached is not None:
+                await self._place.reached.wait()
+            self._execution = effect.server.runtime.actions.execution(effect.server, directive, effect.directive_id)
+            self._execution.pump = self._pump
+            if effect.span_id is not None:
+                self._execution.parent = effect.span_id
+            completed = await self._execution.complete()
+        except Exception as error:
+            self._leave()
+            self._failed(self._told(error))
         else:
-            effect.failed(error, directive.catch, directive.carry, attempts.made)
-        if directive.key is not None and life.keyed is not None and life.keyed.get(directive.key) is task:
-            del life.keyed[directive.key]
+            self._leave()
+            self._succeeded(completed)
+        finally:
+            self._place.leave()
 
-    def cut(reason: ExitReason | None, failure: BaseException | None) -> None:
+    def _leave(self) -> None:
+        """The place and the key are free for others."""
+        self._place.leave()
+        key, keyed = self._directive.key, self._life.keyed
+        if key is not None and keyed is not None and keyed.get(key) is self._task:
+            del keyed[key]
+
+    def _succeeded(self, completed: Completed) -> None:
+        if self._directive.then is not None:
+            self._effect.send_back(self._directive.then, {"result": completed.value, **self._directive.carry})
+        self._effect.done()
+
+    def _failed(self, error: Exception) -> None:
+        attempts = 0 if self._execution is None else self._execution.attempts
+        self._effect.failed(error, self._directive.catch, self._directive.carry, attempts)
+
+    def _told(self, error: Exception) -> Exception:
+        """What the agent hears: of a plain function what that raised, or what Trio says of deadlines."""
+        if isinstance(error, FunctionFailed):
+            assert isinstance(error.__cause__, Exception)
+            return error.__cause__
+        action = None if self._execution is None else self._execution.action
+        if isinstance(action, PlainFunction) and isinstance(error, ActionTimeout):
+            return trio.TooSlowError(f"not done within {self._directive.timeout:g} s")
+        return error
+
+    def _cut(self, reason: ExitReason | None, failure: BaseException | None) -> None:
+        self._place.leave()
         if failure is None:
-            effect.cut(reason)
+            self._effect.cut(reason)
         else:
-            effect.failed(as_error(failure), directive.catch, directive.carry, attempts.made)
+            self._failed(as_error(failure))
 
-    task = EffectTask(life, f"run {_name(directive.action)}", work, is_work=True, on_cut=cut)
-    if directive.key is not None:
-        keep(life, directive.key, task)
-    task.begin()
+    async def _pump(self, run: Execution, values: AsyncGenerator[Any, None]) -> int:
+        """Turns what an async generator yields into signals; returns how many there were."""
+        effect, each = self._effect, self._directive.each
+        number = 0
+        async with aclosing(values) as opened:
+            async for value in opened:
+                run.begun = True
+                converted = run.converted(value)
+                if each is not None:
+                    effect.send_back(each, {"value": converted, "index": number, **self._directive.carry})
+                    await effect.server.inner_has_room()
+                else:
+                    await trio.lowlevel.checkpoint()
+                number += 1
+        return number
 
 
 def begin_task(
@@ -60,7 +135,7 @@ def begin_task(
     effect = Effect(server, directive, Delivery(delivery.signal), None, index)
 
     async def work() -> None:
-        error = await stay(server, directive)
+        error = await _stay(server, directive)
         if error is None:
             effect.done()
         else:
@@ -75,5 +150,28 @@ def begin_task(
     EffectTask(life, f"task {_name(directive.function)}", work, is_work=True, on_cut=cut).begin()
 
 
-def _name(function: Callable[..., Any]) -> str:
-    return str(getattr(function, "__qualname__", function))
+async def _stay(server: AgentServer, directive: SpawnTask) -> Exception | None:
+    """Runs a task of an agent, again and again as its restart type says.
+
+    Returns:
+        Why it failed for good, if it did.
+    """
+    window = RestartWindow(3, 5.0)
+    while True:
+        error: Exception | None = None
+        try:
+            await directive.function(**server.runtime.actions.keywords(server, directive.function, directive.params))
+        except Exception as caught:
+            error = caught
+        again = directive.restart == "permanent" or (directive.restart == "transient" and error is not None)
+        if not again or not window.admit(trio.current_time()):
+            return error
+        if error is not None:
+            server.runtime.reports.error(server, error, None)
+        await trio.lowlevel.checkpoint()
+
+
+def _name(work: Any) -> str:
+    if isinstance(work, Instruction):
+        work = work.action
+    return str(getattr(work, "__qualname__", work))

@@ -30,9 +30,9 @@ from ..supervision import (
 )
 from ..supervision._core import Request, Verb
 from ..telemetry import Event, Listeners
+from ._actions import Actions
 from ._delivery import Answer, Delivery
 from ._family import Families
-from ._injection import Injections
 from ._recorder import Recorder
 from ._ref import AgentRef
 from ._reports import Reports
@@ -58,7 +58,6 @@ STARTED_LATER = "prunella.agents"
 """The id of the supervisor of the agents that are started later."""
 
 _MOST_TOMBSTONES = 10_000
-_THREADS = 40
 
 
 @final
@@ -110,7 +109,7 @@ class Runtime:
         self.subscriptions = Subscriptions()
         self.schedules = Schedules(self)
         self.families = Families(self)
-        self.thread_limiter = trio.CapacityLimiter(_THREADS)
+        self.actions = Actions(self)
         self.clock: RuntimeClock
         self.signals: SignalMaker
         self.dispatcher: Dispatcher
@@ -119,7 +118,6 @@ class Runtime:
         self._servers: dict[tuple[str | None, str], AgentServer] = {}
         self._tombstones: OrderedDict[tuple[str | None, str], ExitReason] = OrderedDict()
         self._classes: dict[str, type[Agent]] = {}
-        self._injections = Injections()
         self._pace = Pace()
         self._room: dict[AgentServer, trio.Event] = {}
         self._end_waiters: dict[AgentServer, list[Answer]] = {}
@@ -468,10 +466,6 @@ class Runtime:
         """
         address = server.address
         return EffectContext(address, address.partition, directive_id, signal, self)
-
-    def wanted_by(self, function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
-        """The parameters of a function that ask for the runtime, or for the ref of its agent."""
-        return self._injections.of(function)
 
     @property
     def service(self) -> Service:

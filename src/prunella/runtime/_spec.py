@@ -54,6 +54,7 @@ class AgentSpec(Generic[A]):
         on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
         subscribe: patterns of published signals that it hears.
         effects: how many effects may wait in its outbox before callers from outside have to wait.
+        runs: how many of its `Run`s may run at a time; further ones wait for their turn, in their order.
         max_restarts: its own restart budget, if it is started by `Runtime.start_agent` or `SpawnAgent`.
         max_seconds: the window of that budget, in seconds.
         backoff: a growing delay before its restarts.
@@ -79,6 +80,7 @@ class AgentSpec(Generic[A]):
     on_parent_death: str
     subscribe: tuple[str, ...]
     effects: int
+    runs: int
     max_restarts: int
     max_seconds: float
     backoff: Backoff | None
@@ -108,6 +110,7 @@ class AgentSpec(Generic[A]):
         on_parent_death: str = "stop",
         subscribe: Iterable[str] = (),
         effects: int = 1000,
+        runs: int = 100,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         backoff: Backoff | None = None,
@@ -139,6 +142,8 @@ class AgentSpec(Generic[A]):
                 raise InvalidSpec(owner, "mailbox", "at least 1", mailbox)
         if check_count(owner, "effects", effects) == 0:
             raise InvalidSpec(owner, "effects", "at least 1", effects)
+        if check_count(owner, "runs", runs) == 0:
+            raise InvalidSpec(owner, "runs", "at least 1", runs)
         self.__attrs_init__(
             agent,
             id,
@@ -156,6 +161,7 @@ class AgentSpec(Generic[A]):
             _choice(owner, "on_parent_death", on_parent_death, _PARENT_DEATHS),
             patterns,
             effects,
+            runs,
             check_count(owner, "max_restarts", max_restarts),
             check_seconds(owner, "max_seconds", max_seconds, above_zero=True),
             backoff,
