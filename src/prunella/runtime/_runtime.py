@@ -29,6 +29,7 @@ from ..supervision import (
     tree,
 )
 from ..supervision._core import Request, Verb
+from ..supervision._info import picture
 from ..telemetry import Event, Listeners
 from ._actions import Actions
 from ._delivery import Answer, Delivery
@@ -166,21 +167,16 @@ class Runtime:
         if server is not None:
             ended(AlreadyStarted(spec.id, self.ref_to(server)))  # type: ignore[arg-type]
             return
-        request = Request(Verb.START, spec, None)
-
-        def answered() -> bool:
-            ended(_error_of(request))
-            return True
-
+        request = _StartRequest(spec)
         try:
             self._started_later.core.ask(request)
         except SupervisorStopped as error:
             ended(error)
             return
         if request.answered:
-            answered()
+            ended(_error_of(request))
         else:
-            request.wake = answered
+            request.ended = ended
 
     @enable_ki_protection
     async def stop_agent(self, agent: AgentRef[Any] | Address | str, reason: Any = None) -> None:
@@ -215,7 +211,7 @@ class Runtime:
         elif reason is not None:
             server.life.stop_reason = why
         if last is not None:
-            last.host.core.ask(Request(Verb.TERMINATE, last.host.info(last.slot), None))
+            last.host.core.ask(Request(Verb.TERMINATE, picture(last.slot)))
 
     @overload
     def whereis(self, id: str, *, partition: str | None = None) -> AgentRef[Agent] | None: ...
@@ -522,6 +518,21 @@ class Runtime:
             server.end_for_good(server.reason or Shutdown())
         self.subscriptions.close()
         self.reports.close()
+
+
+class _StartRequest(Request):
+    """The start of an agent, for somebody who does not wait in a task."""
+
+    __slots__ = ("ended",)
+
+    def __init__(self, spec: AgentSpec[Any]) -> None:
+        super().__init__(Verb.START, spec)
+        self.ended: Callable[[Exception | None], object] | None = None
+
+    def wake(self) -> bool:
+        if self.answered and self.ended is not None:
+            self.ended(_error_of(self))
+        return False
 
 
 def _error_of(request: Request) -> Exception | None:

@@ -8,23 +8,18 @@ its own task, up to the point where something else has to happen first.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol
 
 from ._errors import InvalidSpec, StartFailed, SupervisorStopped
+from ._info import ChildInfo, picture
 from ._policies import AutoShutdown, ChildState, end_in_shutdown_is_expected, end_is_expected
 from ._reasons import Crashed, ExitReason, Shutdown, summary
 from ._records import ChildSpec, Ending, Failure, Life, Slot
 
-if TYPE_CHECKING:
-    from ._info import ChildInfo
-
-__all__ = ["Core", "Host", "Request", "Retry", "Steps", "Verb"]
-
-Steps: TypeAlias = Generator[None, None, None]
-"""A decision that may have to wait: each `yield` means "until something has happened"."""
+__all__ = ["Core", "Host", "Request", "Retry", "Verb"]
 
 
 class Host(Protocol):
@@ -54,8 +49,6 @@ class Host(Protocol):
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """Calls back after so many seconds."""
         ...
-
-    def info(self, slot: Slot) -> ChildInfo: ...
 
     def rest(self, slot: Slot) -> None:
         """A child has ended for good, as far as this supervisor is concerned: nothing will start it but a call."""
@@ -92,39 +85,58 @@ class Verb(Enum):
 class Request:
     """Something that was asked of a supervisor, and its answer.
 
+    Nobody waits for the answer of a plain one; whoever does derives from it, and says so by `is_awaited`.
+
     Args:
         verb: what is asked.
         subject: the spec of the child, or what names it.
-        wake: wakes whoever waits for the answer, if somebody does; tells whether it has. Called when there is an
-            answer, and when a child that was to be started has begun to run. None if nobody will ever wait.
+
+    Attributes:
+        slot: the child that it is about, if one was found or made.
+        withdrawn: whether it was taken back before its turn came.
+        answered: whether there is an answer.
+        value: the answer: a picture of the child that was started.
+        error: the answer, if it is an error.
     """
 
-    __slots__ = ("answered", "error", "slot", "subject", "value", "verb", "wake", "withdrawn")
+    __slots__ = ("answered", "error", "slot", "subject", "value", "verb", "withdrawn")
 
-    def __init__(self, verb: Verb, subject: Any, wake: Callable[[], bool] | None) -> None:
+    is_awaited: ClassVar[bool] = False
+
+    def __init__(self, verb: Verb, subject: Any) -> None:
         self.verb = verb
         self.subject = subject
-        self.wake = wake
         self.slot: Slot | None = None
         self.withdrawn = False
         self.answered = False
         self.value: ChildInfo | None = None
         self.error: BaseException | None = None
 
-    def answer(self, picture: Callable[[Slot], ChildInfo] | None = None) -> None:
-        """Answers, with a picture of the child if one is wanted."""
+    def wake(self) -> bool:
+        """Wakes whoever waits: there is an answer, or the child that was to be started has begun to run.
+
+        Returns:
+            Whether somebody was woken.
+        """
+        return False
+
+    def answer(self) -> None:
+        """It has been done."""
         self.answered = True
-        if self.wake is not None:
-            if picture is not None and self.slot is not None:
-                self.value = picture(self.slot)
-            self.wake()
+        self.wake()
+
+    def answer_start(self, slot: Slot) -> None:
+        """The child has been started, or has declined to be."""
+        self.answered = True
+        if self.is_awaited:
+            self.value = picture(slot)
+        self.wake()
 
     def refuse(self, error: BaseException) -> None:
         """Answers with an error."""
         self.answered = True
         self.error = error
-        if self.wake is not None:
-            self.wake()
+        self.wake()
 
 
 class Retry:
@@ -149,7 +161,7 @@ class Core:
         self._inbox: deque[Any] = deque()
         self._advancing = False
         self._stirred = False
-        self._steps = self._decide()
+        self._collapsed = False
 
     # What the host and its callers say.
 
@@ -165,11 +177,11 @@ class Core:
 
     def ask(self, request: Request) -> None:
         """Takes a request; it is answered in its turn, which may be at once."""
-        if self._ending is not None:
+        if self._ending is None:
+            self._inbox.append(request)
+            self._advance()
+        else:
             request.refuse(SupervisorStopped(self.id))
-            return
-        self._inbox.append(request)
-        self._advance()
 
     def withdraw(self, request: Request) -> bool:
         """Takes a request back.
@@ -200,13 +212,14 @@ class Core:
         """The children, in start order."""
         raise NotImplementedError
 
-    def lives(self) -> Iterable[Life]:
+    def lives(self) -> Sequence[Life]:
         """The lives that have not ended."""
         return [life for slot in self.slots() if (life := slot.life) is not None and not life.ended]
 
     # The driver.
 
-    def _decide(self) -> Steps:
+    def _go_on(self) -> bool:
+        """Goes as far as it can without anything else happening; tells whether the supervisor has ended."""
         raise NotImplementedError
 
     def _cut_off(self, slot: Slot) -> None:
@@ -222,26 +235,18 @@ class Core:
             return
         self._advancing = True
         try:
-            while self._stirred and not self.over:
-                self._stirred = False
-                try:
-                    next(self._steps)
-                except StopIteration:
-                    self._end()
-                except Exception as error:
-                    # A fault of ours. It must not surface in the child that happened to bring the event, and must
-                    # not leave the children without anybody who stops them.
-                    self._stirred = True
-                    self._steps = self._collapse(error)
+            has_ended = self._collapsed or self._go_on()
+        except Exception as error:
+            # A fault of ours. It must not surface in the child that happened to bring the event, and must not leave
+            # the children without anybody who stops them.
+            has_ended = self._collapsed = True
+            self._ending = Ending(Crashed(error))
+            for life in self.lives():
+                self.host.kill(life)
         finally:
             self._advancing = False
-
-    def _collapse(self, error: Exception) -> Steps:
-        self._ending = Ending(Crashed(error))
-        for life in self.lives():
-            self.host.kill(life)
-        while any(True for _ in self.lives()):
-            yield
+        if has_ended and not (self._collapsed and self.lives()):
+            self._end()
 
     def _end(self) -> None:
         self.over = True

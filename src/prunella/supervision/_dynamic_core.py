@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ._core import Core, Host, Request, Retry, Steps, Verb, check_significance, start_failed, stopped
+from ._core import Core, Host, Request, Verb, check_significance, start_failed, stopped
 from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped, TooManyChildren
 from ._info import ChildInfo
 from ._policies import AutoShutdown, Budget, ChildState, RestartWindow, restarts_after
@@ -42,9 +42,16 @@ class DynamicCore(Core):
         self._max_seconds = spec.max_seconds
         self._window = RestartWindow(spec.max_restarts, spec.max_seconds) if spec.budget is Budget.SHARED else None
         self._slots: dict[Slot, None] = {}
+        self._is_stopping_all = False
+        # Those that wait for a child's end, or for the end of its start.
         self._waiting: dict[Slot, list[Request]] = {}
 
     # What the host says.
+
+    def boot(self) -> None:
+        if self._ending is None:
+            self.host.booted()
+        super().boot()
 
     def life_started(self, life: Life) -> None:
         self._inbox.append(life)
@@ -100,37 +107,29 @@ class DynamicCore(Core):
 
     # The life of a supervisor.
 
-    def _decide(self) -> Steps:
-        self.host.booted()
-        while self._ending is None:
-            while self._inbox and self._ending is None:
-                self._serve(self._inbox.popleft())
-            if self._ending is None:
-                yield
-        yield from self._stop_all()
-
-    def _stop_all(self) -> Steps:
+    def _go_on(self) -> bool:
         self._serve_all()
-        for slot in self.slots():
-            self._stop(slot)
-        self._serve_all()
-        while self._slots:
-            yield
+        if self._ending is None:
+            return False
+        if not self._is_stopping_all:
+            self._is_stopping_all = True
+            for slot in self.slots():
+                self._stop(slot)
             self._serve_all()
+        return not self._slots
 
     def _serve_all(self) -> None:
-        while self._inbox:
-            self._serve(self._inbox.popleft())
-
-    def _serve(self, item: Life | Retry | Request) -> None:
-        if isinstance(item, Life):
-            self._changed(item)
-        elif isinstance(item, Retry):
-            if item.slot.retry is item and self._ending is None:
+        inbox = self._inbox
+        while inbox:
+            item = inbox.popleft()
+            if isinstance(item, Life):
+                self._changed(item)
+            elif isinstance(item, Request):
+                if not item.withdrawn:
+                    self._answer(item)
+            elif item.slot.retry is item and self._ending is None:
                 item.slot.retry = None
                 self._attempt(item.slot)
-        elif not item.withdrawn:
-            self._answer(item)
 
     # What becomes of one child.
 
@@ -145,7 +144,7 @@ class DynamicCore(Core):
             self._settle(slot, life)
             if not life.started or life.cut is not None:
                 self._not_started(slot, life)
-            elif life.stopping or self._ending is not None:
+            elif life.stopping or slot.cut_off or self._ending is not None:
                 self._report_shutdown(slot, life)
                 self._remove(slot)
             else:
@@ -155,33 +154,30 @@ class DynamicCore(Core):
         restart = slot.state is ChildState.RESTARTING
         if restart:
             slot.restarts += 1
-        slot.starter = None
         slot.enter(ChildState.RUNNING, life.born)
         self.host.report_start(slot, life, restart=restart)
-        for request in self._waiting.pop(slot, ()):
-            request.answer(self.host.info)
+        starter, slot.starter = slot.starter, None
+        if starter is not None:
+            starter.answer_start(slot)
 
     def _not_started(self, slot: Slot, life: Life) -> None:
         if life.ignored and life.cut is None:
             stopped(slot, self.host.now())
-            for request in self._waiting.pop(slot, ()):
-                request.answer(self.host.info)
+            if slot.starter is not None:
+                slot.starter.answer_start(slot)
             self._remove(slot)
             return
         failure = self._failure(slot, life)
         slot.reason = life.cut or life.reason
         self.host.report_failed_start(slot, failure)
-        called_off = self._ending is not None or isinstance(life.cut, Shutdown)
+        called_off = self._ending is not None or slot.cut_off or isinstance(life.cut, Shutdown)
         if slot.state is ChildState.RESTARTING and not called_off:
             self._try_later(slot, self._delay(slot))
             return
-        waiting = self._waiting.pop(slot, ())
+        starter = slot.starter
         self._remove(slot)
-        for request in waiting:
-            if request.verb is Verb.START:
-                request.refuse(start_failed(failure))
-            else:
-                request.answer()
+        if starter is not None:
+            starter.refuse(start_failed(failure))
 
     def _exited(self, slot: Slot, life: Life) -> None:
         """A child has ended by itself."""
@@ -223,9 +219,11 @@ class DynamicCore(Core):
         life = slot.present
         if life is None:
             self._remove(slot)
-        elif not (life.started or life.ended):
+        elif life.ended:
+            slot.cut_off = True  # What has become of it is in the inbox; whatever it is, nothing follows from it.
+        elif not life.started:
             self._cut_off(slot)
-        elif not life.ended and not life.stopping:
+        elif not life.stopping:
             slot.enter(ChildState.STOPPING, self.host.now())
             self.host.stop(life)
 
@@ -233,8 +231,9 @@ class DynamicCore(Core):
         stopped(slot, self.host.now())
         self._slots.pop(slot, None)
         self.host.rest(slot)
-        for request in self._waiting.pop(slot, ()):
-            request.answer()
+        if self._waiting:
+            for request in self._waiting.pop(slot, ()):
+                request.answer()
 
     # Calls.
 
@@ -259,9 +258,8 @@ class DynamicCore(Core):
             raise TooManyChildren(self.id, self._max_children)
         check_significance(spec, AutoShutdown.NEVER)
         slot = request.slot = Slot(spec, self.host.now())
-        slot.starter = request.wake
+        slot.starter = request
         self._slots[slot] = None
-        self._waiting[slot] = [request]
         self.host.start(slot)
 
     def _terminate_child(self, request: Request) -> None:

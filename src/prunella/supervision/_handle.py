@@ -8,11 +8,11 @@ from typing import Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._core import Request, Verb
+from ._core import Core, Request, Verb
 from ._dynamic_core import DynamicCore
 from ._errors import ChildNotFound, InvalidSpec, SupervisionError, SupervisorStopped
-from ._info import ChildCounts, ChildInfo, count
-from ._life import current_life
+from ._info import ChildCounts, ChildInfo, count, picture
+from ._life import TaskLife, current_life
 from ._live import LiveSupervisor, SupervisorLife
 from ._ordered_core import OrderedCore
 from ._policies import ChildKind
@@ -56,7 +56,7 @@ class SupervisorHandle:
             SupervisorStopped: the supervisor has ended.
         """
         live = self._running()
-        return tuple(live.info(slot) for slot in live.core.slots())
+        return tuple(picture(slot) for slot in live.core.slots())
 
     def count_children(self) -> ChildCounts:
         """How many children there are, and how many of them run.
@@ -77,7 +77,7 @@ class SupervisorHandle:
             SupervisorStopped: the supervisor has ended.
         """
         live = self._running()
-        return live.info(self._find(live, child))
+        return picture(self._find(live, child))
 
     # Changing.
 
@@ -181,7 +181,9 @@ class SupervisorHandle:
         except SupervisorStopped:
             await trio.lowlevel.checkpoint()
             return
-        _refuse_if_stale("stop()")
+        life = current_life()
+        if life is not None:
+            life.check_fresh("stop()")
         live.core.stop(reason)
         await live.wait_over()
 
@@ -250,45 +252,25 @@ class SupervisorHandle:
 
     @enable_ki_protection
     async def _ask(self, verb: Verb, subject: Any) -> ChildInfo | None:
-        what = f"{verb.name.lower()}_child()"
-        _refuse_if_stale(what)
         live = self._running()
-        _refuse_from_a_start(live, what)
+        life = current_life()
+        if life is not None:
+            _check_caller(life, live, verb)
         await trio.lowlevel.checkpoint_if_cancelled()
-        task = trio.lowlevel.current_task()
-        parked = False
-        raise_cancelled: Callable[[], Any] | None = None
-
-        def wake() -> bool:
-            nonlocal parked
-            if not parked:
-                return False
-            parked = False
-            trio.lowlevel.reschedule(task)
-            return True
-
-        def abort(reraise: Callable[[], Any]) -> trio.lowlevel.Abort:
-            nonlocal parked, raise_cancelled
-            if live.core.withdraw(request):
-                parked = False
-                return trio.lowlevel.Abort.SUCCEEDED
-            # A start is in progress. It is being cut off, and the answer comes when nothing of it is left.
-            raise_cancelled = reraise
-            return trio.lowlevel.Abort.FAILED
-
-        request = Request(verb, subject, wake)
-        live.core.ask(request)
-        if request.answered:
+        core = live.core
+        call = _Call(verb, subject, core)
+        core.ask(call)
+        if call.answered:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        while not request.answered:
-            parked = True
-            await trio.lowlevel.wait_task_rescheduled(abort)
+        while not call.answered:
+            call.is_parked = True
+            await trio.lowlevel.wait_task_rescheduled(call.abort)
             live.tree.service.do_chores()
-        if raise_cancelled is not None:
-            raise_cancelled()
-        if request.error is not None:
-            raise request.error
-        return request.value
+        if call.raise_cancelled is not None:
+            call.raise_cancelled()
+        if call.error is not None:
+            raise call.error
+        return call.value
 
 
 class DynamicHandle(SupervisorHandle):
@@ -301,22 +283,49 @@ class DynamicHandle(SupervisorHandle):
     __slots__ = ()
 
 
-def _refuse_if_stale(what: str) -> None:
-    life = current_life()
-    if life is not None:
-        life.check_fresh(what)
+class _Call(Request):
+    """A request, and the task that waits for its answer."""
+
+    __slots__ = ("_core", "_task", "is_parked", "raise_cancelled")
+
+    is_awaited = True
+
+    def __init__(self, verb: Verb, subject: Any, core: Core) -> None:
+        super().__init__(verb, subject)
+        self._core = core
+        self._task = trio.lowlevel.current_task()
+        self.is_parked = False
+        self.raise_cancelled: Callable[[], Any] | None = None
+
+    def wake(self) -> bool:
+        if not self.is_parked:
+            return False
+        self.is_parked = False
+        trio.lowlevel.reschedule(self._task)
+        return True
+
+    def abort(self, raise_cancelled: Callable[[], Any]) -> trio.lowlevel.Abort:
+        """Its caller is cancelled while it waits."""
+        if self._core.withdraw(self):
+            self.is_parked = False
+            return trio.lowlevel.Abort.SUCCEEDED
+        # A start is in progress. It is being cut off, and the answer comes when nothing of it is left.
+        self.raise_cancelled = raise_cancelled
+        return trio.lowlevel.Abort.FAILED
 
 
-def _refuse_from_a_start(live: LiveSupervisor, what: str) -> None:
-    """A child that is being started must not wait for the supervisor that waits for it."""
-    life: Any = current_life()
-    if life is not None and not life.started:
+def _check_caller(life: TaskLife, live: LiveSupervisor, verb: Verb) -> None:
+    """A life that no longer counts may ask for nothing; nor may one whose start the supervisor is waiting for."""
+    what = f"{verb.name.lower()}_child()"
+    life.check_fresh(what)
+    if not life.started:
         # One that cannot say so has started with its first step, which it is taking or has taken.
         life.host.tree.service.do_chores()
-    while life is not None and not (life.started or life.ended):
-        if life.host is live:
+    above: Any = life
+    while above is not None and not (above.started or above.ended):
+        if above.host is live:
             raise SupervisionError(
-                f"child {life.slot.spec.id!r} called {what} of its own supervisor {live.spec.id!r} while it was being "
+                f"child {above.slot.spec.id!r} called {what} of its own supervisor {live.spec.id!r} while it was being "
                 f"started: each would wait for the other. Call it after started()"
             )
-        life = life.host.life if life.host.life is not None else life.host.tree.parent
+        above = above.host.life if above.host.life is not None else above.host.tree.parent

@@ -86,7 +86,7 @@ class HostedLife(Life):
     def rest(self) -> None:
         """Its child has ended for good: no supervisor will start it again by itself."""
 
-    def has_started(self, value: object) -> None:
+    def has_started(self, value: object = None) -> None:
         """Takes note that it has started, unless its start was cut off meanwhile."""
         if not (self.started or self.ended) and self.cut is None:
             self.started = True
@@ -181,22 +181,20 @@ class TaskLife(HostedLife):
     # Running.
 
     def spawn(self) -> None:
-        context = self.slot.spec._context  # type: ignore[attr-defined]
-        (self.host.tree.context if context is None else context).copy().run(self._spawn)
-
-    def _spawn(self) -> None:
         spec: Child = self.slot.spec  # type: ignore[assignment]
-        _current.set(self)
-        self.host.tree.task_begins()
-        self.host.nursery.start_soon(self._run, name=spec.id)
+        tree = self.host.tree
+        tree.task_begins()
+        # A task begins with a copy of the context in which it is spawned.
+        context = tree.context if spec._context is None else spec._context
+        start_soon: Callable[..., None] = self.host.nursery.start_soon
+        context.run(start_soon, self._run, name=spec.id)
         if spec.start_timeout is not None:
-            self._timer = self.host.tree.service.call_at(
-                trio.current_time() + spec.start_timeout, self._start_timed_out
-            )
+            self._timer = tree.service.call_at(trio.current_time() + spec.start_timeout, self._start_timed_out)
 
     @enable_ki_protection
     async def _run(self) -> None:
         spec: Child = self.slot.spec  # type: ignore[assignment]
+        _current.set(self)
         self._task = trio.lowlevel.current_task()
         error: BaseException | None = None
         returned = False
@@ -206,7 +204,7 @@ class TaskLife(HostedLife):
                     if spec._takes_task_status:
                         await _call(spec.function, self.arguments(), {"task_status": _TaskStatus(self)})
                     else:
-                        self.host.tree.service.soon(self._first_step_taken, self.slot.starter)
+                        self.host.tree.service.soon(self.has_started, self.slot.starter)
                         await _call(spec.function, self.arguments(), {})
                     returned = True
         except trio.TrioInternalError:
@@ -230,10 +228,7 @@ class TaskLife(HostedLife):
         spec: Child = self.slot.spec  # type: ignore[assignment]
         return (*self.host.extra_arguments, *spec.args)
 
-    def _first_step_taken(self) -> None:
-        self.has_started(None)
-
-    def has_started(self, value: object) -> None:
+    def has_started(self, value: object = None) -> None:
         if self._timer is not None and not self.stopping:
             self.host.tree.service.cancel(self._timer)
             self._timer = None
@@ -260,7 +255,7 @@ class TaskLife(HostedLife):
                 self.ignored = True
             elif not takes_status and not isinstance(error, NotAwaitable):
                 # It ended within its first step, and so has taken it.
-                self.has_started(None)
+                self.has_started()
         reason = self._reason(returned, error)
         if not self.started:
             self.error = error

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._info import ChildInfo, picture
 from ._life import HostedLife
 from ._policies import BRUTAL_KILL, ChildState
 from ._reasons import Killed, Shutdown
@@ -94,9 +93,6 @@ class LiveSupervisor:
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         self.tree.service.call_at(trio.current_time() + delay, callback)
-
-    def info(self, slot: Slot) -> ChildInfo:
-        return picture(slot)
 
     def rest(self, slot: Slot) -> None:
         life = slot.life

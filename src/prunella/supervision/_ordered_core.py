@@ -6,15 +6,14 @@ OTP's own manual in its order: start, exits, strategies, intensity, failing rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Generator, Iterable, Sequence
+from typing import Protocol, TypeAlias
 
 from ._core import (
     Core,
     Host,
     Request,
     Retry,
-    Steps,
     Verb,
     check_significance,
     shutdown_after_failed_start,
@@ -29,12 +28,17 @@ from ._errors import (
     ChildRunning,
     SupervisionError,
 )
-from ._info import ChildInfo
+from ._info import ChildInfo, picture
 from ._policies import AutoShutdown, ChildState, Restart, RestartWindow, Strategy, restarts_after
 from ._reasons import Shutdown
 from ._records import ChildSpec, Ending, Failure, Life, Slot
 
 __all__ = ["OrderedCore"]
+
+Steps: TypeAlias = Generator[None, None, None]
+"""A decision that may have to wait: each `yield` means "until something has happened"."""
+
+_OVER = object()
 
 
 class OrderedSpec(Protocol):
@@ -68,6 +72,7 @@ class OrderedCore(Core):
             slot = Slot(child, now)
             slot.state = ChildState.STOPPED
             self._slots[child.id] = slot
+        self._steps = self._decide()
 
     # What the host says.
 
@@ -112,6 +117,13 @@ class OrderedCore(Core):
         self._advance()
 
     # The life of a supervisor.
+
+    def _go_on(self) -> bool:
+        while self._stirred:
+            self._stirred = False
+            if next(self._steps, _OVER) is _OVER:
+                return True
+        return False
 
     def _decide(self) -> Steps:
         yield from self._boot()
@@ -317,11 +329,11 @@ class OrderedCore(Core):
         slot = self._slots.get(spec.id)
         if slot is not None:
             if slot.present is not None:
-                raise AlreadyStarted(spec.id, self.host.info(slot))
+                raise AlreadyStarted(spec.id, picture(slot))
             raise AlreadyPresent(spec.id)
         check_significance(spec, self._auto_shutdown)
         slot = request.slot = Slot(spec, self.host.now())
-        slot.starter = request.wake
+        slot.starter = request
         self._slots[spec.id] = slot
         yield from self._start(slot)
         if slot.state is ChildState.STARTING:
@@ -329,7 +341,7 @@ class OrderedCore(Core):
             self._forget(slot)
             self.host.rest(slot)
             raise start_failed(failure)
-        request.answer(self.host.info)
+        request.answer_start(slot)
 
     def _terminate_child(self, request: Request) -> Steps:
         slot = self._slots.get(_id_of(request.subject))
@@ -352,7 +364,7 @@ class OrderedCore(Core):
             failure = self._failed(slot)
             self.host.rest(slot)
             raise start_failed(failure)
-        request.answer(self.host.info)
+        request.answer_start(slot)
 
     def _delete_child(self, request: Request) -> None:
         self._forget(self._idle(request.subject))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._policies import ChildState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ._core import Request
     from ._policies import Backoff, ChildKind, Restart, RestartWindow, ShutdownTime
     from ._reasons import ExitReason
 
@@ -118,8 +117,8 @@ class Slot:
         reason: how its last life ended.
         row: restarts in a row, for the backoff.
         retry: identifies the restart that is put off; None if none is.
-        cut_off: whether somebody wants its start in progress cut off.
-        starter: wakes whoever waits for its start.
+        cut_off: whether somebody wants its start in progress cut off, or no restart to follow.
+        starter: the request to which its start is the answer.
         window: its own intensity window, if it has one.
     """
 
@@ -135,7 +134,7 @@ class Slot:
         self.row = 0
         self.retry: object = None
         self.cut_off = False
-        self.starter: Callable[[], bool] | None = None
+        self.starter: Request | None = None
         self.window: RestartWindow | None = None
 
     @property

@@ -15,6 +15,8 @@ from trio.lowlevel import enable_ki_protection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._core import Request
+
 __all__ = ["Service", "Timer"]
 
 
@@ -73,16 +75,15 @@ class Service:
             self._heap = [entry for entry in heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
 
-    def soon(self, chore: Callable[[], None], minder: Callable[[], bool] | None = None) -> None:
+    def soon(self, chore: Callable[[], None], minder: Request | None = None) -> None:
         """Calls `chore` in the next step of the event loop.
 
         Args:
             chore: what is to be done.
-            minder: wakes a task that will call `do_chores` in that step, if there is one to wake; then this one need
-                not be woken.
+            minder: a request whose caller calls `do_chores` when it is woken; then this task need not be.
         """
         self._chores.append(chore)
-        if minder is None or not minder():
+        if minder is None or not minder.wake():
             self._wake()
 
     def close(self) -> None:
@@ -95,7 +96,10 @@ class Service:
         while self._chores:
             chores, self._chores = self._chores, []
             for chore in chores:
-                _call(chore)
+                try:
+                    chore()
+                except Exception:
+                    _log_fault(chore)
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -140,13 +144,13 @@ class Service:
         while heap and heap[0][0] <= trio.current_time():
             callback = heapq.heappop(heap)[2].callback
             if callback is not None:
-                _call(callback)
+                try:
+                    callback()
+                except Exception:
+                    _log_fault(callback)
         self._set_deadline()
 
 
-def _call(callback: Callable[[], None]) -> None:
-    """Calls back. A fault of whoever asked for it must not end the keeper of everybody's deadlines."""
-    try:
-        callback()
-    except Exception:
-        logger.exception("a callback of the supervision tree failed: %r", callback)
+def _log_fault(callback: Callable[[], None]) -> None:
+    """Logs the error at hand. A fault of whoever asked for a call must not end the keeper of everybody's deadlines."""
+    logger.exception("a callback of the supervision tree failed: %r", callback)

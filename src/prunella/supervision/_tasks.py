@@ -18,7 +18,7 @@ from ._core import Request, Verb
 from ._dynamic_core import DynamicCore
 from ._errors import InvalidSpec, SupervisionError, SupervisorStopped
 from ._handle import DynamicHandle
-from ._info import ChildInfo
+from ._info import ChildInfo, picture
 from ._life import HostedLife, TaskLife
 from ._live import LiveSupervisor
 from ._policies import (
@@ -264,7 +264,7 @@ class TaskHandle(DynamicHandle):
     ) -> tuple[LiveSupervisor, _Job, HostedLife]:
         live = self._running()
         job = _Job(function, args, live.spec.task_shutdown)
-        request = Request(Verb.START, job, None)
+        request = Request(Verb.START, job)
         live.core.ask(request)
         if request.error is not None:
             raise request.error
@@ -346,4 +346,4 @@ class TaskResults(Generic[Item, Result]):
 
 def _cancel(live: LiveSupervisor, life: HostedLife) -> None:
     if not life.ended:
-        live.core.ask(Request(Verb.TERMINATE, live.info(life.slot), None))
+        live.core.ask(Request(Verb.TERMINATE, picture(life.slot)))

@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 
-from prunella.supervision import Backoff, ChildInfo, ChildKind, Crashed, ExitReason, Normal, Shutdown
+from prunella.supervision import Backoff, ChildKind, Crashed, ExitReason, Normal, Shutdown
 from prunella.supervision._core import Core
-from prunella.supervision._info import picture
 from prunella.supervision._policies import AutoShutdown, Budget, Restart, Strategy
 from prunella.supervision._records import Ending, Failure, Life, Slot
 
@@ -110,9 +109,6 @@ class FakeHost:
         self.timers = [(when, callback) for when, callback in self.timers if when > self.time]
         for callback in due:
             callback()
-
-    def info(self, slot: Slot) -> ChildInfo:
-        return picture(slot)
 
     def rest(self, slot: Slot) -> None:
         self.resting.append(slot.spec.id)

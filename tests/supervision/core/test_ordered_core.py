@@ -173,7 +173,7 @@ scripts = st.dictionaries(
 
 
 def ask(core: OrderedCore, verb: Verb, subject: Any) -> str:
-    request = Request(verb, subject, lambda: False)
+    request = Request(verb, subject)
     core.ask(request)
     assert request.answered
     return "ok" if request.error is None else type(request.error).__name__
@@ -289,7 +289,7 @@ def test_calls_are_served_between_two_tries_of_a_restart_that_fails() -> None:
     core.boot()
     (slot,) = core.slots()
     assert slot.present is not None
-    request = Request(Verb.TERMINATE, "a", lambda: False)
+    request = Request(Verb.TERMINATE, "a")
     start = host.start
 
     def start_and_be_asked_meanwhile(child: Any) -> None:
