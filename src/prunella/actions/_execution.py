@@ -90,6 +90,8 @@ class Execution:
     pump: Pump | None = None
     handed: Mapping[str, Any] | None = None
     within: Execution | None = None
+    new_key: Callable[[], str] | None = None
+    """Makes the idempotency key, if one is asked for."""
     _key: str | None = None
     _touched = False
     _tried_again = False
@@ -131,7 +133,10 @@ class Execution:
     def key(self) -> str:
         """The idempotency key: one for all attempts."""
         if self._key is None:
-            self._key = new_id() if self.within is None else f"{self.within.key}/{self.step}"
+            if self.within is not None:
+                self._key = f"{self.within.key}/{self.step}"
+            else:
+                self._key = new_id() if self.new_key is None else self.new_key()
         return self._key
 
     @property

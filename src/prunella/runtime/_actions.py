@@ -42,26 +42,24 @@ class Actions:
         self.runner.listeners = (runtime.telemetry,)
         self._known: dict[Any, PlainFunction] = {}
 
-    def execution(self, server: AgentServer, directive: Run, directive_id: str) -> Execution:
+    def execution(self, server: AgentServer, directive: Run) -> Execution:
         """The run that a directive asks for, ready to begin.
 
         Args:
             server: the agent that asks.
             directive: what it asks for; where that says nothing, the action does.
-            directive_id: its id, which is the idempotency key.
 
         Raises:
             ActionError: the parameters do not fit.
         """
         action: Any = directive.action
-        declared: Mapping[str, Any] = {}
         if isinstance(action, Instruction):
-            declared, kind = action.options, action.action.kind
+            kind = action.action.kind
         else:
             if not isinstance(action, Action):
                 action = self._as_action(action)
             kind = action.kind
-        options: dict[str, Any] = {} if "idempotency_key" in declared else {"idempotency_key": directive_id}
+        options: dict[str, Any] = {}
         if directive.timeout is not None:
             options["timeout"] = directive.timeout if directive.timeout < math.inf else None
         if directive.retries is not None:

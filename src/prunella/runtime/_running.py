@@ -58,11 +58,12 @@ class _Work:
         try:
             if self._place.reached is not None:
                 await self._place.reached.wait()
-            self._execution = effect.server.runtime.actions.execution(effect.server, directive, effect.directive_id)
-            self._execution.pump = self._pump
+            self._execution = run = effect.server.runtime.actions.execution(effect.server, directive)
+            run.pump = self._pump
+            run.new_key = lambda: effect.directive_id
             if effect.span_id is not None:
-                self._execution.parent = effect.span_id
-            completed = await self._execution.complete()
+                run.parent = effect.span_id
+            completed = await run.complete()
         except Exception as error:
             self._leave()
             self._failed(self._told(error))
@@ -132,7 +133,7 @@ def begin_task(
 ) -> None:
     """Begins a task of the agent."""
     # It has been carried out when it has started: it may stay for as long as the agent, and nobody waits for its end.
-    effect = Effect(server, directive, Delivery(delivery.signal), None, index)
+    effect = Effect(server, directive, delivery.without_ask(), None, index)
 
     async def work() -> None:
         error = await _stay(server, directive)
