@@ -13,6 +13,8 @@ from ..agents._turn import Outcome
 from ..agents._turns import changed_fields, visible
 from ..supervision import Crashed, ExitReason
 from ..telemetry import ErrorInfo, Event, Listeners
+from ..telemetry._log import LimitedLog
+from ..telemetry._redaction import redacted_text
 from ._events import (
     AgentEnded,
     AgentRestarted,
@@ -25,9 +27,8 @@ from ._events import (
     SignalPoisoned,
     TurnEvent,
 )
-from ._log import AgentLog
 from ._recorder import Recorder
-from ._redaction import redacted, redacted_text
+from ._redaction import redacted
 from ._signals import trace_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from ..signals import Signal
     from ._clock import RuntimeClock
     from ._server import AgentServer
+
+logger = logging.getLogger("prunella.runtime")
 
 __all__ = ["EffectSpan", "Reports", "TurnSpan"]
 
@@ -98,7 +101,7 @@ class Reports:
         self.recorder = recorder
         self._listens = listens
         self._clock: RuntimeClock
-        self._log = AgentLog()
+        self._log = LimitedLog(logger, "agent")
         self._turn: TurnSpan | None = None
         self._crashes: dict[AgentServer, ErrorInfo] = {}
 
@@ -317,7 +320,7 @@ class Reports:
     def policy_failure(self, server: AgentServer, error: BaseException) -> None:
         """An error policy has failed; it is ignored."""
         if self._log_wants(server, logging.ERROR):
-            self._log.take(logging.ERROR, "the error policy of agent %s failed", server.address, error=error)
+            self._log.take(logging.ERROR, "the error policy of agent %s failed", server.address, exc_info=error)
 
     def subscriber_full(self, signal: Signal) -> None:
         """A subscriber does not keep up, and misses a signal of the runtime's own."""

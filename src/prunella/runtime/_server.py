@@ -513,6 +513,7 @@ class AgentServer:
         life = self.life
         assert life is not None
         self.runtime.reports.poison(self, delivery.signal, reason)
+        life.slot.payload = delivery.signal.data
         life.crash(reason)
         self._told(delivery, self.about(AgentCrashed(reason)))
 

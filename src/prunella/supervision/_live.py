@@ -12,7 +12,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._life import HostedLife
 from ._policies import BRUTAL_KILL, ChildState
-from ._reasons import Killed, Shutdown
+from ._reasons import ExitReason, Killed, Shutdown
 from ._records import Ending, Failure, Life, Slot
 from ._reports import (
     ChildExited,
@@ -21,8 +21,10 @@ from ._reports import (
     ChildStartFailed,
     GaveUp,
     ShutdownError,
+    SupervisionEvent,
     Unresponsive,
     error_of,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -162,55 +164,61 @@ class LiveSupervisor:
     # Reports.
 
     def report_start(self, slot: Slot, life: Life, *, restart: bool) -> None:
-        if not self.tree.reporter.wants(logging.INFO):
+        if not self.tree.reporter.hears(logging.INFO):
             return
-        common = self._common(slot, life)
-        event = (
-            ChildRestarted(**common, reason=slot.reason, restarts=slot.restarts) if restart else ChildStarted(**common)
-        )
-        self.tree.reporter.report(event, logging.INFO)
+        if restart:
+            self._report(ChildRestarted, slot, life, slot.reason, logging.INFO, restarts=slot.restarts)
+        else:
+            self._report(ChildStarted, slot, life, None, logging.INFO)
 
     def report_exit(self, slot: Slot, life: Life, *, expected: bool) -> None:
-        if expected and not self.tree.reporter.wants(logging.CRITICAL + 1):
-            return
-        event = ChildExited(
-            **self._common(slot, life), reason=life.reason, error=error_of(life.reason), expected=expected
-        )
-        self.tree.reporter.report(event, None if expected else logging.ERROR)
+        self._report(ChildExited, slot, life, life.reason, None if expected else logging.ERROR, expected=expected)
 
     def report_failed_start(self, slot: Slot, failure: Failure) -> None:
         assert slot.life is not None
-        common = self._common(slot, slot.life)
-        event = ChildStartFailed(**common, reason=failure.reason, error=error_of(failure.reason))
-        self.tree.reporter.report(event, logging.ERROR)
+        self._report(ChildStartFailed, slot, slot.life, failure.reason, logging.ERROR)
 
     def report_shutdown_error(self, slot: Slot, life: Life) -> None:
-        event = ShutdownError(**self._common(slot, life), reason=life.reason, error=error_of(life.reason))
-        self.tree.reporter.report(event, logging.ERROR)
+        self._report(ShutdownError, slot, life, life.reason, logging.ERROR)
 
     def report_giving_up(self, slot: Slot, failure: Failure, *, on_child: bool) -> None:
         assert slot.life is not None
-        event = GaveUp(
-            **self._common(slot, slot.life),
-            reason=failure.reason,
-            error=error_of(failure.reason),
-            supervisor=self.path,
-        )
-        self.tree.reporter.report(event, logging.ERROR)
+        self._report(GaveUp, slot, slot.life, failure.reason, logging.ERROR, supervisor=self.path)
 
     def report_unresponsive(self, life: HostedLife, stack: str) -> None:
-        event = Unresponsive(**self._common(life.slot, life), reason=Killed(), stack=stack)
         self.unresponsive[life] = None
-        self.tree.reporter.report(event, logging.ERROR)
+        self._report(Unresponsive, life.slot, life, Killed(), logging.ERROR, stack=stack)
 
-    def _common(self, slot: Slot, life: Life) -> dict[str, Any]:
-        return {
-            "time": trio.current_time(),
-            "span_id": f"life-{life.number}",
-            "parent_span_id": None if self.life is None else f"life-{self.life.number}",
-            "child": self.path_of(slot),
-            "life": life.number,
-        }
+    def _report(
+        self,
+        kind: type[SupervisionEvent],
+        slot: Slot,
+        life: Life,
+        reason: ExitReason | None,
+        level: int | None,
+        **fields: Any,
+    ) -> None:
+        """Makes an event, if anybody is going to see it, and hands it out."""
+        reporter = self.tree.reporter
+        if not reporter.hears(level):
+            return
+        now, child = trio.current_time(), self.path_of(slot)
+        if level is not None and not reporter.log.wants(child, level, now):
+            level = None
+        if level is None and not reporter.listeners:
+            return
+        reason = without(reason, slot.payload)
+        event = kind(
+            time=now,
+            span_id=f"life-{life.number}",
+            parent_span_id=None if self.life is None else f"life-{self.life.number}",
+            error=None if kind is ChildRestarted else error_of(reason),
+            child=child,
+            life=life.number,
+            reason=reason,
+            **fields,
+        )
+        reporter.report(event, level)
 
 
 class SupervisorLife(HostedLife):

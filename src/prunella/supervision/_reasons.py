@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from collections.abc import Callable
 from types import CodeType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -68,6 +69,17 @@ class CapturedError:
     def summary(self) -> str:
         """One line: the type and the message."""
         return f"{self.type.__qualname__}: {self.message}" if self.message else self.type.__qualname__
+
+    def reworded(self, reword: Callable[[str], str]) -> CapturedError:
+        """The same with other messages, those of its causes and members included."""
+
+        def link(other: CapturedError | None) -> CapturedError | None:
+            return None if other is None else other.reworded(reword)
+
+        members = tuple(member.reworded(reword) for member in self.exceptions)
+        return CapturedError(
+            self.type, reword(self.message), self.places, link(self.cause), link(self.context), members
+        )
 
 
 def captured(error: BaseException, *, skip: frozenset[CodeType] = frozenset()) -> CapturedError:

@@ -115,6 +115,7 @@ class Slot:
         life: its latest life.
         restarts: how often its supervisor has restarted it.
         reason: how its last life ended.
+        payload: what its latest crash was about, if that is data that reports must not show.
         row: restarts in a row, for the backoff.
         retry: identifies the restart that is put off; None if none is.
         cut_off: whether somebody wants its start in progress cut off, or no restart to follow.
@@ -122,7 +123,10 @@ class Slot:
         window: its own intensity window, if it has one.
     """
 
-    __slots__ = ("cut_off", "life", "reason", "restarts", "retry", "row", "since", "spec", "starter", "state", "window")
+    __slots__ = (
+        "cut_off", "life", "payload", "reason", "restarts", "retry", "row", "since", "spec", "starter", "state",
+        "window",
+    )  # fmt: skip
 
     def __init__(self, spec: ChildSpec, now: float) -> None:
         self.spec = spec
@@ -131,6 +135,7 @@ class Slot:
         self.life: Life | None = None
         self.restarts = 0
         self.reason: ExitReason | None = None
+        self.payload: Any = None
         self.row = 0
         self.retry: object = None
         self.cut_off = False

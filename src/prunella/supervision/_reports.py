@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-import traceback
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from ..telemetry import ErrorInfo, Event, Listeners
+from ..telemetry._log import LimitedLog
+from ..telemetry._redaction import redacted_text
 from ._reasons import Crashed, ExitReason, summary
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ __all__ = [
     "ChildStartFailed",
     "ChildStarted",
     "GaveUp",
-    "Log",
     "Reporter",
     "ShutdownError",
     "StillStopping",
@@ -40,7 +38,8 @@ class SupervisionEvent(Event):
     Attributes:
         child: the path of the child from the root of its tree ("workers/w1").
         life: which of its lives it is about.
-        reason: how that life ended, where one has.
+        reason: how that life ended, where one has. Of an agent that a signal has crashed, without the values that
+            the signal brought, as far as they stand in messages.
     """
 
     child: str
@@ -137,23 +136,29 @@ class StillStopping(Event):
 
 
 class Reporter:
-    """Builds the events of a tree, if anybody wants them, and hands them out."""
+    """Hands the events of a tree out: to the listeners at once, and to a log that is always there."""
 
-    __slots__ = ("_listeners", "_log")
+    __slots__ = ("listeners", "log")
 
-    def __init__(self, listeners: Listeners, log: Log) -> None:
-        self._listeners = listeners
-        self._log = log
+    def __init__(self, listeners: Listeners, soon: Callable[[Callable[[], None]], object]) -> None:
+        self.listeners = listeners
+        self.log = LimitedLog(logger, "child", soon)
 
-    def wants(self, level: int) -> bool:
-        """Whether a report of that level would be heard by anybody."""
-        return bool(self._listeners) or logger.isEnabledFor(level)
+    def hears(self, level: int | None) -> bool:
+        """Whether anybody would hear of something that is logged at that level, if at any."""
+        return bool(self.listeners) or (level is not None and logger.isEnabledFor(level))
 
     def report(self, event: Event, level: int | None) -> None:
-        """Hands an event to the listeners at once, and to the log, if it has a level, for later."""
-        self._listeners.emit(event)
-        if level is not None and logger.isEnabledFor(level):
-            self._log.take(event, level)
+        """Hands an event out.
+
+        Args:
+            event: what happened.
+            level: at which it is logged; None if it is not.
+        """
+        self.listeners.emit(event)
+        if level is not None:
+            text, args = _line(event)
+            self.log.take(level, text, *args, extra={"prunella_event": event})
 
 
 def error_of(reason: ExitReason | None) -> ErrorInfo | None:
@@ -163,68 +168,11 @@ def error_of(reason: ExitReason | None) -> ErrorInfo | None:
     return None
 
 
-class Log:
-    """The listener that is always there. It formats nothing in a restart, and writes only so much about each child.
-
-    Events are kept until `write` is called, outside of whatever happened; at most `lines` about one child within
-    `seconds`. What is left out is counted, and said.
-    """
-
-    lines = 10
-    seconds = 10.0
-    most_children = 1_000
-    most_waiting = 10_000
-
-    __slots__ = ("_counts", "_left_out", "_soon", "_waiting", "_window_began")
-
-    def __init__(self, soon: Callable[[Callable[[], None]], None]) -> None:
-        self._soon = soon
-        self._waiting: deque[tuple[int, Event]] = deque()
-        self._window_began = 0.0
-        self._counts: dict[str, int] = {}
-        self._left_out: dict[str, int] = {}
-
-    def take(self, event: Event, level: int) -> None:
-        if event.time - self._window_began >= self.seconds:
-            self._say_what_was_left_out()
-            self._window_began = event.time
-            self._counts.clear()
-        child = getattr(event, "child", "")
-        if child not in self._counts and len(self._counts) >= self.most_children:
-            child = "(other children)"
-        number = self._counts[child] = self._counts.get(child, 0) + 1
-        if number > self.lines or len(self._waiting) >= self.most_waiting:
-            self._left_out[child] = self._left_out.get(child, 0) + 1
-            return
-        if not self._waiting:
-            self._soon(self.write)
-        self._waiting.append((level, event))
-
-    def write(self) -> None:
-        """Writes what waits."""
-        while self._waiting:
-            level, event = self._waiting.popleft()
-            text, args = _line(event)
-            _log(level, text, *args, extra={"prunella_event": event})
-
-    def close(self) -> None:
-        """Writes what waits, and how much was left out."""
-        self.write()
-        self._say_what_was_left_out()
-
-    def _say_what_was_left_out(self) -> None:
-        left_out, self._left_out = self._left_out, {}
-        for child, number in left_out.items():
-            _log(logging.ERROR, "child %s: left out %d more lines about it", child, number)
-
-
-def _log(level: int, text: str, *args: object, **options: Any) -> None:
-    """Writes a line. A handler that fails must not fail the tree: that is told on standard error, as logging does."""
-    try:
-        logger.log(level, text, *args, **options)
-    except Exception:
-        if logging.raiseExceptions and sys.stderr is not None:
-            traceback.print_exc()
+def without(reason: ExitReason | None, payload: Any) -> ExitReason | None:
+    """The reason as reports show it: what the child was handling when it crashed is cut out of the messages."""
+    if payload is None or not isinstance(reason, Crashed):
+        return reason
+    return Crashed(reason.error.reworded(lambda message: redacted_text(message, payload)))
 
 
 def _line(event: Event) -> tuple[str, tuple[object, ...]]:

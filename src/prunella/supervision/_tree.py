@@ -17,7 +17,7 @@ from ._errors import SupervisorFailed
 from ._life import HostedLife, TaskLife, acting_life, current_life
 from ._live import LiveSupervisor, SupervisorLife
 from ._reasons import Crashed, Shutdown
-from ._reports import Log, Reporter, StillStopping
+from ._reports import Reporter, StillStopping
 from ._service import Service
 
 __all__ = ["RootSpec", "Tree"]
@@ -59,8 +59,7 @@ class Tree:
         self.random = random.Random()
         self.parent: TaskLife | None = None
         self.block_scope = trio.CancelScope()
-        self._log = Log(self.service.soon)
-        self.reporter = Reporter(listeners, self._log)
+        self.reporter = Reporter(listeners, self.service.soon)
         self._abandon_after = abandon_after
         self._lives = 0
         self._tasks = 0
@@ -176,7 +175,7 @@ class Tree:
         with trio.CancelScope(shield=True):
             while not self._is_over:
                 await self._until_something_changes_or_ctrl_c()
-            self._log.close()
+            self.reporter.log.close()
             self.service.close()
             # The nursery must find nothing to wait for: a Ctrl-C that came while it waited would leave it in a group.
             while not self.service.has_ended:
@@ -250,12 +249,13 @@ class Tree:
         event = StillStopping(
             time=now, waiting_for=tuple(_still_running(self.root))[:10], seconds=now - self._closing_since
         )
-        self.reporter.report(event, logging.WARNING)
+        level = logging.WARNING
+        self.reporter.report(event, level if self.reporter.log.wants("", level, now) else None)
         self.service.call_at(now + _SECONDS_BETWEEN_WARNINGS, self._warn)
 
     def _abandon(self) -> None:
         self._warn()
-        self._log.close()
+        self.reporter.log.close()
         logging.shutdown()
         os._exit(_EX_SOFTWARE)
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from tests.runtime.families.agents import Child, Counter, Heard, Log, Member, do, settle, told
 
 from prunella.agents import (
@@ -46,10 +47,10 @@ from prunella.runtime import (
     TurnEvent,
     open_runtime,
 )
-from prunella.runtime._redaction import redacted_text
 from prunella.signals import Signal, Trace
 from prunella.supervision import ChildExited, GaveUp, Supervisor
 from prunella.telemetry import ErrorInfo, Event
+from prunella.telemetry._redaction import redacted_text
 
 SECRET = "tulip-7731-secret"
 
@@ -527,9 +528,7 @@ def text_of(event: Event) -> str:
     return repr(event) + repr(dict(event.attributes)) + repr(attrs.asdict(event, recurse=False))
 
 
-async def test_no_payload_is_in_any_event_of_agents_or_in_the_log(
-    heard: Heard, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_payload_is_in_any_event_or_in_the_log(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
     async with open_runtime(AgentSpec(Keeper, "keeper", debug=True), telemetry=[heard], recorder=1000) as runtime:
         ref = runtime.ref("keeper", Keeper)
         await ref.call("keep", secret=SECRET)
@@ -541,15 +540,25 @@ async def test_no_payload_is_in_any_event_of_agents_or_in_the_log(
         await ref.suspend()
         await ref.cast("keep", secret=SECRET)
         recorded = (*runtime.recent_events(), *ref.recent_events())
-    seen = [event for event in [*heard, *recorded] if isinstance(event, AgentEvent)]
-    assert len({type(event) for event in seen}) >= 9, "all kinds were made"
+    seen = [*heard, *recorded]
+    assert len({type(event) for event in seen if isinstance(event, AgentEvent)}) >= 9, "all kinds were made"
     assert [event for event in seen if SECRET in text_of(event)] == []
-    assert [record for record in caplog.records if record.name == "prunella.runtime"]
-    assert [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == "prunella.runtime" and SECRET in record.getMessage()
-    ] == []
+    assert {record.name for record in caplog.records} >= {"prunella.runtime", "prunella.supervision"}
+    assert [record.getMessage() for record in caplog.records if SECRET in record.getMessage()] == []
+
+
+async def test_a_crash_is_reported_by_supervision_too_with_its_places_and_without_its_payload(
+    heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_runtime(AgentSpec(Keeper, "keeper"), telemetry=[heard]) as runtime:
+        await runtime.ref("keeper").cast("crash", secret=SECRET)
+        await trio.testing.wait_all_tasks_blocked()
+    (exited,) = [event for event in heard.of(ChildExited) if not event.expected]
+    assert exited.error == ErrorInfo("KeyError", "'no … here'")
+    assert exited.reason.message == "'no … here'"
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "prunella.supervision"]
+    assert "in Keeper.crash" in line
+    assert line.endswith("KeyError: 'no … here'")
 
 
 async def test_what_is_left_of_a_message_says_what_happened(heard: Heard) -> None:
