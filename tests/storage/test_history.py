@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prunella.agents import Agent, AgentNotFound, Emit, RestoreFailed, Turn, migrate, on, replay
+from prunella.agents import Agent, AgentNotFound, Emit, Rejected, RestoreFailed, Turn, migrate, on, replay
 from prunella.agents._turns import changed_fields, take_turn
 from prunella.conversion import ConversionError
 from prunella.errors import InvalidArgument
@@ -17,12 +17,15 @@ from prunella.signals import Signal
 from prunella.storage import (
     AgentKey,
     Commit,
+    Difference,
     HistoryGone,
     MemoryStorage,
     ScheduleRecord,
     Snapshot,
     SQLiteStorage,
     Storage,
+    StorageError,
+    StorageUnavailable,
     Write,
     agent_of,
     code_of,
@@ -32,6 +35,7 @@ from prunella.storage import (
     snapshot_of,
     state_at,
 )
+from prunella.storage import replay as replay_stored
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 KEY = AgentKey("default", None, "desk")
@@ -288,3 +292,100 @@ async def test_a_directive_whose_action_is_gone_makes_the_turn_unreadable() -> N
         assert await state_at(storage, Desk, "desk") == Desk()
         with pytest.raises(RestoreFailed, match="turn 1"):
             _ = [entry async for entry in history(storage, Desk, "desk")]
+
+
+class LaterDesk(Agent, name="desk"):
+    """Decides otherwise since a release."""
+
+    waiting: tuple[str, ...] = ()
+    seen: int = 0
+    since: datetime | None = None
+
+    @on("ticket.opened")
+    def opened(self, ticket: str) -> Any:
+        if ticket == "T-5":
+            raise ValueError("no good")
+        if ticket == "T-6":
+            raise Rejected("not that one")
+        return self.set(waiting=(*self.waiting, ticket), seen=self.seen + 1 + (ticket == "T-3")), Emit(
+            "ticket.accepted", {"ticket": "?" if ticket == "T-4" else ticket}
+        )
+
+
+async def test_what_comes_out_the_same_has_not_diverged(storage: Storage) -> None:
+    async with storage:
+        await fill(storage)
+        entries = [entry async for entry in replay_stored(storage, Desk, "desk", until=5)]
+        assert [(entry.turn.sequence, entry.diverged, entry.differences) for entry in entries] == [
+            (sequence, None, ()) for sequence in range(1, 6)
+        ]
+        assert (entries[1].before, entries[1].after) == (desk(1), desk(2))
+
+
+async def test_each_turn_that_comes_out_differently_is_named_and_stops_nothing(storage: Storage) -> None:
+    async with storage:
+        await fill(storage)
+        before = await storage.load(KEY)
+        entries = [entry async for entry in replay_stored(storage, LaterDesk, "desk")]
+        diverged = {entry.turn.sequence: entry.diverged for entry in entries if entry.diverged is not None}
+        assert {turn: error.fields for turn, error in diverged.items()} == {
+            3: ("seen",),
+            4: ("directives",),
+            5: ("outcome",),
+            6: ("outcome",),
+        }
+        assert [error.sequence for error in diverged.values()] == [3, 4, 5, 6]
+        differences = [difference for entry in entries for difference in entry.differences]
+        assert differences[0] == Difference("seen", 3, 4)
+        directives = differences[1]
+        assert directives.recorded == (Emit("ticket.accepted", {"ticket": "T-4"}),)
+        assert directives.now == (Emit("ticket.accepted", {"ticket": "?"}),)
+        assert [(one.field, one.recorded, type(one.now)) for one in differences[2:]] == [
+            ("outcome", "committed", ValueError),
+            ("outcome", "committed", Rejected),
+        ]
+        assert await storage.load(KEY) == before
+
+
+async def test_turns_that_were_trimmed_are_not_run_again(storage: Storage) -> None:
+    async with storage:
+        await fill(storage)
+        await storage.trim(KEY, keep=2)
+        assert [entry.turn.sequence async for entry in replay_stored(storage, Desk, "desk")] == [4, 5, 6, 7]
+        with pytest.raises(HistoryGone):
+            _ = [entry async for entry in replay_stored(storage, Desk, "desk", since=2)]
+
+
+async def test_a_reader_changes_nothing_and_hinders_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    async with SQLiteStorage(path) as writer:
+        await fill(writer, 4)
+        async with SQLiteStorage(path, read_only=True) as reader:
+            assert await state_at(reader, Desk, "desk") == desk(4)
+            for turn, _ in turns(1, 5, desk(4)):
+                await writer.append(Write(KEY, 1, NOW, (commit_of(turn, 1, code_of(Desk)),)))
+            assert await state_at(reader, Desk, "desk") == desk(5)
+            with pytest.raises(StorageError, match="reading only"):
+                await reader.claim(KEY, code_of(Desk), owner="me", now=NOW)
+            with pytest.raises(StorageError, match="reading only"):
+                await reader.append(Write(KEY, 1, NOW))
+        with pytest.raises(StorageUnavailable):
+            await reader.find(KEY)
+        record = await writer.find(KEY)
+        assert record is not None
+        assert record.claim == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a database, but long enough to be one" * 100])
+async def test_a_reader_makes_no_database_and_repairs_none(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "agents.db"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StorageError):
+        async with SQLiteStorage(path, read_only=True):
+            pass
+    assert files_in(tmp_path) == ({} if content is None else {"agents.db": content})
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}

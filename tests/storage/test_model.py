@@ -34,6 +34,8 @@ from prunella.storage import (
     Storage,
     Write,
     directive_id,
+    export_agents,
+    import_agents,
 )
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -302,10 +304,23 @@ class Storages(RuleBasedStateMachine):
         assert self.each(lambda storage: storage.discard(key, id)) == (id in model.dead)
         model.dead = [other for other in model.dead if other != id]
 
-    @rule(key=keys, keep=st.none() | st.integers(0, 5), before=st.none() | st.integers(0, 9))
-    def trim(self, key: AgentKey, keep: int | None, before: int | None) -> None:
-        gone = self.each(lambda storage: storage.trim(key, keep=keep, before=None if before is None else at(before)))
+    @rule(
+        key=keys,
+        keep=st.none() | st.integers(0, 5),
+        before=st.none() | st.integers(0, 9),
+        handled_before=st.none() | st.integers(0, 9),
+    )
+    def trim(self, key: AgentKey, keep: int | None, before: int | None, handled_before: int | None) -> None:
+        gone = self.each(
+            lambda storage: storage.trim(
+                key,
+                keep=keep,
+                before=None if before is None else at(before),
+                handled_before=None if handled_before is None else at(handled_before),
+            )
+        )
         model = self.models.get(key, Model(0))
+        model.handled = {id: turn for id, turn in model.handled.items() if turn >= (handled_before or 0)}
         by_count = 0 if keep is None else model.last - keep
         by_age = 0 if before is None else max((turn for turn in model.turns if turn < before), default=0)
         if before is not None and not any(turn >= before for turn in model.turns):
@@ -329,6 +344,16 @@ class Storages(RuleBasedStateMachine):
         if model is not None:
             self.highest = max(self.highest, model.claim)
 
+    @rule(key=keys)
+    def take_elsewhere_and_back(self, key: AgentKey) -> None:
+        model = self.models.get(key)
+        if model is None:
+            assert self.each(lambda storage: storage.dump(key)) is None
+            return
+        self.each(lambda storage: _moved(storage, key))
+        self.highest = max(self.highest, model.claim)
+        model.claim = self.highest
+
     @invariant()
     def what_is_stored_is_what_the_model_says(self) -> None:
         for key in KEYS:
@@ -346,6 +371,9 @@ class Storages(RuleBasedStateMachine):
             assert [(one.sequence, one.index) for one in stored.directives] == model.open
             assert {one.key: one.directive["n"] for one in stored.schedules} == model.schedules
             assert stored.record.has_work == bool(model.waiting or model.open)
+            for id in (f"s{number}" for number in range(8)):
+                handled = self.each(lambda storage, key=key, id=id: storage.handled(key, id))
+                assert (handled and handled.sequence) == model.handled.get(id)
             letters = self.each(lambda storage, key=key: storage.dead_letters(key))
             assert [letter.signal.id for letter in letters] == model.dead
             kept = self.each(lambda storage, key=key, model=model: storage.commits(key, after=model.trimmed))
@@ -370,6 +398,13 @@ async def _loaded(agent: Awaitable[Any]) -> Any:
     positions = [one.position for one in stored.waiting]
     assert positions == sorted(set(positions))
     return attrs.evolve(stored, waiting=tuple([attrs.evolve(one, position=0) for one in stored.waiting]))
+
+
+async def _moved(storage: Storage, key: AgentKey) -> list[AgentKey]:
+    """Exports an agent, forgets it, and has it back from its lines."""
+    lines = [line async for line in export_agents(storage, [key])]
+    assert await storage.forget(key)
+    return [moved async for moved in import_agents(storage, lines)]
 
 
 async def _kinds(outcomes: Awaitable[tuple[Any, ...]]) -> list[type | None]:

@@ -22,6 +22,7 @@ from prunella.storage import (
     Code,
     Commit,
     CommitFailed,
+    ScheduleRecord,
     SQLiteStorage,
     StorageError,
     StorageUnavailable,
@@ -73,6 +74,26 @@ def content_of(path: Path) -> bytes:
 
 def files_beside(path: Path) -> list[Path]:
     return list(path.parent.iterdir())
+
+
+async def test_half_of_a_surrogate_pair_in_a_key_is_refused_alone(storage: SQLiteStorage) -> None:
+    schedule = ScheduleRecord("\ud800", NOW, {})
+    bad, good = write(1, schedules={"\ud800": schedule}), write(1, OTHER)
+    results: list[Any] = []
+
+    async def append(one: Write) -> None:
+        try:
+            results.append(await storage.append(one))
+        except StorageError as error:
+            results.append(type(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(append, bad)
+        nursery.start_soon(append, good)
+    assert sorted(results, key=str) == [(None,), StorageError]
+    record = await storage.find(KEY)
+    assert record is not None
+    assert record.sequence == 0
 
 
 def writer_of(storage: SQLiteStorage) -> sqlite3.Connection:

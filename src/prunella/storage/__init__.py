@@ -28,7 +28,8 @@ the agent:
     trio.run(main)
 
 `SQLiteStorage` is the durable one, in one file; `MemoryStorage` is for tests. `Storage` is the protocol for others, and
-`prunella.testing.storage` tests them. `state_at` and `history` read the past.
+`prunella.testing.storage` tests them. `state_at` and `history` read the past, and
+`replay` runs it again. `export_agents` and `import_agents` take agents elsewhere, as JSON Lines.
 """
 
 from ._codec import (
@@ -45,15 +46,17 @@ from ._codec import (
 )
 from ._commit import Code, Commit, DeadLetter, ScheduleRecord, Snapshot, Write
 from ._dump import AgentDump
-from ._errors import AlreadyStored, CommitFailed, Duplicate, HistoryGone, StorageError, StorageUnavailable
+from ._errors import AlreadyStored, CommitFailed, Duplicate, HistoryGone, InvalidDump, StorageError, StorageUnavailable
 from ._history import HistoryEntry, history, state_at
 from ._key import AgentKey, directive_id, parse_directive_id
 from ._memory import MemoryStorage
 from ._opened import opened
 from ._recording import agent_of, code_of, commit_of, restored_state, snapshot_of
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
+from ._replay import Difference, ReplayEntry, replay
 from ._sqlite import SQLiteStorage
 from ._storage import Storage
+from ._transfer import export_agents, import_agents, read_dumps
 
 __all__ = [
     "AgentDump",
@@ -64,13 +67,16 @@ __all__ = [
     "Commit",
     "CommitFailed",
     "DeadLetter",
+    "Difference",
     "DueSchedule",
     "Duplicate",
     "Handled",
     "HistoryEntry",
     "HistoryGone",
+    "InvalidDump",
     "MemoryStorage",
     "Outbox",
+    "ReplayEntry",
     "SQLiteStorage",
     "ScheduleRecord",
     "Snapshot",
@@ -95,9 +101,13 @@ __all__ = [
     "encode_data",
     "encode_signal",
     "encode_snapshot",
+    "export_agents",
     "history",
+    "import_agents",
     "opened",
     "parse_directive_id",
+    "read_dumps",
+    "replay",
     "restored_state",
     "snapshot_of",
     "state_at",

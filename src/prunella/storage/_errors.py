@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from ..errors import PrunellaError
 
-__all__ = ["AlreadyStored", "CommitFailed", "Duplicate", "HistoryGone", "StorageError", "StorageUnavailable"]
+__all__ = [
+    "AlreadyStored",
+    "CommitFailed",
+    "Duplicate",
+    "HistoryGone",
+    "InvalidDump",
+    "StorageError",
+    "StorageUnavailable",
+]
 
 
 class StorageError(PrunellaError):
@@ -79,3 +87,16 @@ class HistoryGone(StorageError):
     def __init__(self, oldest: int) -> None:
         super().__init__(f"turns before {oldest} are kept no longer")
         self.oldest = oldest
+
+
+class InvalidDump(StorageError):
+    """Lines that are to be imported are not what was exported.
+
+    Args:
+        line: which of them, the first being 1.
+        problem: what is wrong with it, in words.
+    """
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line

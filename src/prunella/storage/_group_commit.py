@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import outcome
 import trio
 
-from ._errors import CommitFailed, StorageUnavailable
+from ._errors import CommitFailed, StorageError, StorageUnavailable
 from ._sqlite_writing import Call, Work, Writing
 
 __all__ = ["GroupCommit"]
@@ -195,6 +195,8 @@ def _failure(error: Exception) -> Exception:
         failed = CommitFailed(f"the database refused it: {error}")
         failed.__cause__ = error
         return failed
+    if isinstance(error, UnicodeEncodeError):  # an id, or the key of a schedule, which are kept as text
+        return StorageError(f"half of a surrogate pair cannot be stored: {error.object!r}")
     return error
 
 

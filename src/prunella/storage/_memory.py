@@ -1,66 +1,34 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from itertools import islice
 from types import TracebackType
 from typing import Any, Self, final
 
-import attrs
 import trio
 
 from ..agents import AgentNotFound, Fenced, RestoreFailed
 from ..errors import InvalidArgument
 from ..signals import Signal
 from ._codec import (
-    decode_commit,
     decode_data,
-    decode_signal,
-    decode_snapshot,
-    encode_commit,
     encode_data,
-    encode_signal,
-    encode_snapshot,
     microseconds,
     moment,
     read_spec,
 )
-from ._commit import Code, Commit, DeadLetter, ScheduleRecord, Snapshot, Write
+from ._commit import Code, Commit, DeadLetter, Snapshot, Write
 from ._dump import AgentDump, check_dump
-from ._errors import AlreadyStored, Duplicate, HistoryGone, StorageError, StorageUnavailable
-from ._key import AgentKey, about, directive_id
-from ._prepared import Letter, Turn, check_sequences, prepare, prepare_letter, prepare_signals
+from ._errors import AlreadyStored, HistoryGone, StorageError, StorageUnavailable
+from ._key import AgentKey, about
+from ._memory_agent import MemoryAgent, handled_signal
+from ._prepared import prepare, prepare_signals
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
 from ._storage import Outcome
 
 __all__ = ["MemoryStorage"]
-
-
-@attrs.define
-class _Waiting:
-    body: bytes
-    deliveries: int
-    now: datetime
-
-
-@attrs.define
-class _Agent:
-    code: Code
-    claim: int
-    owner: str | None = None
-    previous: str | None = None
-    spec: bytes | None = None
-    trimmed: int = 0
-    last: int = 0
-    commits: dict[int, tuple[datetime, bytes]] = attrs.Factory(dict)
-    snapshots: dict[int, tuple[datetime, bytes]] = attrs.Factory(dict)
-    handled: dict[str, tuple[int, datetime, bytes | None]] = attrs.Factory(dict)
-    directives: dict[tuple[int, int], tuple[datetime, bytes]] = attrs.Factory(dict)
-    schedules: dict[str, tuple[int, bytes, str]] = attrs.Factory(dict)
-    waiting: dict[int, _Waiting] = attrs.Factory(dict)  # by position, which grows
-    positions: dict[str, int] = attrs.Factory(dict)
-    dead: dict[str, Letter] = attrs.Factory(dict)
 
 
 @final
@@ -72,9 +40,9 @@ class MemoryStorage:
     """
 
     def __init__(self) -> None:
-        self._agents: dict[AgentKey, _Agent] = {}
+        self._agents: dict[AgentKey, MemoryAgent] = {}
         self._leases: dict[str, datetime] = {}
-        self._position = 0
+        self._positions = itertools.count(1)
         self._highest_forgotten = 0
         self._is_open = False
         self._is_exclusive = False
@@ -125,7 +93,7 @@ class MemoryStorage:
         body = None if spec is None else encode_data(spec)
         agent = self._agents.get(key)
         if agent is None:
-            agent = self._agents[key] = _Agent(code, self._highest_forgotten)
+            agent = self._agents[key] = MemoryAgent(code, self._highest_forgotten, self._positions)
         elif agent.code.name != code.name:
             raise about(RestoreFailed(f"an agent of type {agent.code.name!r} is stored, not {code.name!r}"), key)
         alive = agent.owner is not None and agent.owner != owner and self._leases[agent.owner] > now
@@ -181,14 +149,14 @@ class MemoryStorage:
         if agent is None:
             return None
         try:
-            snapshot = _newest(agent, None)
+            snapshot = agent.newest(None)
             return StoredAgent(
                 self._record(key, agent),
                 snapshot,
-                _commits(agent, 0 if snapshot is None else snapshot.sequence, agent.last),
-                tuple([_stored(position, agent.waiting[position]) for position in islice(agent.waiting, 1000)]),
-                _directives(key, agent),
-                _schedules(agent),
+                agent.turns(0 if snapshot is None else snapshot.sequence, agent.last),
+                agent.signals(0, 1000),
+                agent.open_directives(key),
+                agent.all_schedules(),
             )
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
@@ -219,13 +187,13 @@ class MemoryStorage:
             return AgentDump(
                 self._record(key, agent),
                 agent.trimmed,
-                tuple([decode_snapshot(body, at, now) for at, (now, body) in sorted(agent.snapshots.items())]),
-                _commits(agent, agent.trimmed, agent.last),
-                tuple([_stored(position, waiting) for position, waiting in agent.waiting.items()]),
-                _directives(key, agent),
-                _schedules(agent),
-                tuple([_dead_letter(letter) for letter in agent.dead.values()]),
-                tuple([_handled(id, entry) for id, entry in agent.handled.items()]),
+                agent.all_snapshots(),
+                agent.turns(agent.trimmed, agent.last),
+                agent.signals(0, len(agent.waiting)),
+                agent.open_directives(key),
+                agent.all_schedules(),
+                agent.letters(len(agent.dead)),
+                tuple([handled_signal(id, entry) for id, entry in agent.handled.items()]),
             )
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
@@ -237,10 +205,7 @@ class MemoryStorage:
         key = dump.record.key
         if key in self._agents:
             raise AlreadyStored(str(key))
-        agent = _inserted(dump, max(dump.record.claim, self._highest_forgotten))
-        for one in dump.waiting:
-            self._enqueue(agent, one.signal.id, encode_signal(one.signal), one.now, one.deliveries)
-        self._agents[key] = agent
+        self._agents[key] = MemoryAgent.of(dump, max(dump.record.claim, self._highest_forgotten), self._positions)
 
     async def append(self, *writes: Write) -> tuple[Outcome, ...]:
         """See `Storage.append`."""
@@ -256,7 +221,7 @@ class MemoryStorage:
         if after < agent.trimmed:
             raise HistoryGone(agent.trimmed)
         try:
-            return _commits(agent, after, limit)
+            return agent.turns(after, limit)
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
 
@@ -265,7 +230,7 @@ class MemoryStorage:
         await self._begin()
         agent = self._agents.get(key)
         try:
-            return None if agent is None else _newest(agent, until)
+            return None if agent is None else agent.newest(until)
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
 
@@ -276,7 +241,7 @@ class MemoryStorage:
         found = None if agent is None else agent.handled.get(signal_id)
         if found is None:
             return None
-        return _handled(signal_id, found)
+        return handled_signal(signal_id, found)
 
     async def enqueue(self, key: AgentKey, *signals: Signal, now: datetime) -> tuple[bool, ...]:
         """See `Storage.enqueue`."""
@@ -284,28 +249,23 @@ class MemoryStorage:
         agent = self._agents.get(key)
         if agent is None:
             raise about(AgentNotFound(key.id), key)
-        return tuple([self._enqueue(agent, id, body, now) for id, body in prepare_signals(signals)])
+        return tuple([agent.enqueue(id, body, now) for id, body in prepare_signals(signals)])
 
     async def take(self, key: AgentKey, claim: int, *, after: int = 0, limit: int = 100) -> tuple[StoredSignal, ...]:
         """See `Storage.take`."""
         await self._begin()
         agent = self._owned(key, claim)
-        waiting = list(islice((place for place in agent.waiting if place > after), limit))
         try:
-            for position in waiting:
-                _stored(position, agent.waiting[position])
+            return agent.take(after, limit)
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
-        for position in waiting:
-            agent.waiting[position].deliveries += 1
-        return tuple([_stored(position, agent.waiting[position]) for position in waiting])
 
     async def open_directives(self, key: AgentKey) -> tuple[StoredDirective, ...]:
         """See `Storage.open_directives`."""
         await self._begin()
         agent = self._agents.get(key)
         try:
-            return () if agent is None else _directives(key, agent)
+            return () if agent is None else agent.open_directives(key)
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
 
@@ -334,9 +294,8 @@ class MemoryStorage:
         """See `Storage.dead_letters`."""
         await self._begin()
         agent = self._agents.get(key)
-        letters = [] if agent is None else list(agent.dead.values())[-limit:]
         try:
-            return tuple([_dead_letter(letter) for letter in letters])
+            return () if agent is None else agent.letters(limit)
         except RestoreFailed as error:
             raise about(error, key) from error.__cause__
 
@@ -344,21 +303,13 @@ class MemoryStorage:
         """See `Storage.redrive`."""
         await self._begin()
         agent = self._agents.get(key)
-        ids = [] if agent is None else _named(agent, signal_id)
-        for id in ids:
-            assert agent is not None
-            self._enqueue(agent, id, agent.dead.pop(id).body, now)
-        return len(ids)
+        return 0 if agent is None else agent.redrive(signal_id, now)
 
     async def discard(self, key: AgentKey, signal_id: str | None = None) -> int:
         """See `Storage.discard`."""
         await self._begin()
         agent = self._agents.get(key)
-        ids = [] if agent is None else _named(agent, signal_id)
-        for id in ids:
-            assert agent is not None
-            del agent.dead[id]
-        return len(ids)
+        return 0 if agent is None else len(agent.taken_dead(signal_id))
 
     async def trim(
         self,
@@ -371,35 +322,20 @@ class MemoryStorage:
         """See `Storage.trim`."""
         await self._begin()
         agent = self._agents.get(key)
-        if agent is None:
-            return 0
-        if handled_before is not None:
-            agent.handled = {id: entry for id, entry in agent.handled.items() if entry[1] >= handled_before}
-        cut = 0 if keep is None else agent.last - keep
-        if before is not None:
-            young = (sequence for sequence, (now, _) in agent.commits.items() if now >= before)
-            cut = max(cut, next(young, agent.last + 1) - 1)
-        base = max((sequence for sequence in agent.snapshots if sequence <= cut), default=None)
-        if base is None:
-            return 0
-        agent.trimmed = max(agent.trimmed, base)
-        agent.snapshots = {sequence: entry for sequence, entry in agent.snapshots.items() if sequence >= base}
-        count = len(agent.commits)
-        agent.commits = {sequence: entry for sequence, entry in agent.commits.items() if sequence > base}
-        return count - len(agent.commits)
+        return 0 if agent is None else agent.trim(before, keep, handled_before)
 
     async def _begin(self) -> None:
         await trio.lowlevel.checkpoint()
         if not self._is_open:
             raise StorageUnavailable("the storage is not open: use `async with storage:`")
 
-    def _owned(self, key: AgentKey, claim: int) -> _Agent:
+    def _owned(self, key: AgentKey, claim: int) -> MemoryAgent:
         agent = self._agents.get(key)
         if agent is None or agent.claim != claim:
             raise about(Fenced(), key)
         return agent
 
-    def _record(self, key: AgentKey, agent: _Agent) -> AgentRecord:
+    def _record(self, key: AgentKey, agent: MemoryAgent) -> AgentRecord:
         spec, is_readable = read_spec(agent.spec)
         return AgentRecord(
             key,
@@ -413,149 +349,12 @@ class MemoryStorage:
             is_readable,
         )
 
-    def _enqueue(self, agent: _Agent, id: str, body: bytes, now: datetime, deliveries: int = 0) -> bool:
-        if id in agent.positions or id in agent.handled:
-            return False
-        self._position += 1
-        agent.positions[id] = self._position
-        agent.waiting[self._position] = _Waiting(body, deliveries, now)
-        return True
-
     def _append(self, write: Write) -> Outcome:
         try:
             ready = prepare(write)
             agent = self._owned(ready.key, ready.claim)
-            check_sequences(agent.last, ready.turns)
-            _check_new(agent, ready.turns)
+            agent.check(ready.turns)
         except (Fenced, StorageError) as error:
             return error
-        for turn in ready.turns:
-            _apply(agent, turn)
-        if ready.snapshot is not None:
-            sequence, at, body = ready.snapshot
-            agent.snapshots[sequence] = (moment(at), body)
-        for place in ready.done:
-            agent.directives.pop(place, None)
-        for id, body in ready.enqueued:
-            self._enqueue(agent, id, body, write.now)
-        for id in ready.postponed:
-            waiting = _removed(agent, id)
-            if waiting is not None:
-                self._enqueue(agent, id, waiting.body, waiting.now, waiting.deliveries + 1)
-        for id in ready.finished:
-            _removed(agent, id)
-        for letter in ready.dead:
-            _removed(agent, letter.signal_id)
-            agent.dead.pop(letter.signal_id, None)
-            agent.dead[letter.signal_id] = letter
+        agent.apply(ready, write.now)
         return None
-
-
-def _check_new(agent: _Agent, turns: Iterable[Turn]) -> None:
-    fresh: dict[str, int] = {}
-    for turn in turns:
-        id = turn.signal_id
-        if id in agent.handled or id in fresh:
-            raise Duplicate(id, agent.handled[id][0] if id in agent.handled else fresh[id])
-        if not turn.is_dead:
-            fresh[id] = turn.sequence
-
-
-def _apply(agent: _Agent, turn: Turn) -> None:
-    now = moment(turn.at)
-    agent.commits[turn.sequence] = (now, turn.body)
-    agent.last = turn.sequence
-    if not turn.is_dead:
-        agent.handled[turn.signal_id] = (turn.sequence, now, None)
-    for id, answer in turn.answers:
-        if id in agent.handled:
-            agent.handled[id] = (*agent.handled[id][:2], answer)
-    for index, body in turn.directives:
-        agent.directives[turn.sequence, index] = (now, body)
-    for name, found in turn.schedules:
-        agent.schedules.pop(name, None)
-        if found is not None:
-            agent.schedules[name] = found
-
-
-def _inserted(dump: AgentDump, claim: int) -> _Agent:
-    """An agent with everything of a dump but what waits."""
-    record = dump.record
-    agent = _Agent(record.code, claim, trimmed=dump.trimmed, last=record.sequence)
-    agent.spec = None if record.spec is None else encode_data(record.spec)
-    agent.commits = {commit.sequence: (commit.now, encode_commit(commit)) for commit in dump.commits}
-    agent.snapshots = {one.sequence: (one.now, encode_snapshot(one)) for one in dump.snapshots}
-    for one in dump.handled:
-        assert one.now is not None
-        agent.handled[one.signal_id] = (one.sequence, one.now, encode_data(one.answer) if one.is_answered else None)
-    agent.directives = {(one.sequence, one.index): (one.now, encode_data(one.directive)) for one in dump.directives}
-    agent.schedules = {one.key: (microseconds(one.due), encode_data(one.directive), one.id) for one in dump.schedules}
-    agent.dead = {letter.signal.id: prepare_letter(letter) for letter in dump.dead_letters}
-    return agent
-
-
-def _removed(agent: _Agent, id: str) -> _Waiting | None:
-    position = agent.positions.pop(id, None)
-    return None if position is None else agent.waiting.pop(position)
-
-
-def _named(agent: _Agent, signal_id: str | None) -> list[str]:
-    return [id for id in agent.dead if signal_id is None or id == signal_id]
-
-
-def _commits(agent: _Agent, after: int, limit: int) -> tuple[Commit, ...]:
-    return tuple(
-        [
-            decode_commit(agent.commits[sequence][1], f"turn {sequence}")
-            for sequence in range(after + 1, min(agent.last, after + limit) + 1)
-        ]
-    )
-
-
-def _newest(agent: _Agent, until: int | datetime | None) -> Snapshot | None:
-    for sequence in sorted(agent.snapshots, reverse=True):
-        now, body = agent.snapshots[sequence]
-        if until is None or (now <= until if isinstance(until, datetime) else sequence <= until):
-            return decode_snapshot(body, sequence, now)
-    return None
-
-
-def _directives(key: AgentKey, agent: _Agent) -> tuple[StoredDirective, ...]:
-    return tuple(
-        [
-            StoredDirective(
-                directive_id(key, sequence, index),
-                sequence,
-                index,
-                decode_data(body, f"directive {index} of turn {sequence}"),
-                now,
-            )
-            for (sequence, index), (now, body) in sorted(agent.directives.items())
-        ]
-    )
-
-
-def _stored(position: int, waiting: _Waiting) -> StoredSignal:
-    signal = decode_signal(waiting.body, f"waiting signal {position}")
-    return StoredSignal(position, signal, waiting.deliveries, waiting.now)
-
-
-def _schedules(agent: _Agent) -> tuple[ScheduleRecord, ...]:
-    return tuple(
-        [
-            ScheduleRecord(name, moment(due), decode_data(body, f"the schedule {name!r}"), id)
-            for name, (due, body, id) in sorted(agent.schedules.items())
-        ]
-    )
-
-
-def _handled(signal_id: str, entry: tuple[int, datetime, bytes | None]) -> Handled:
-    sequence, now, answer = entry
-    if answer is None:
-        return Handled(signal_id, sequence, now=now)
-    return Handled(signal_id, sequence, decode_data(answer, f"the answer to {signal_id}"), True, now)
-
-
-def _dead_letter(letter: Letter) -> DeadLetter:
-    signal = decode_signal(letter.body, f"the dead letter {letter.signal_id}")
-    return DeadLetter(signal, letter.reason, letter.deliveries, moment(letter.at))

@@ -160,8 +160,8 @@ def trim(writing: Writing, key: AgentKey, before: int | None, keep: int | None, 
     if agent is None:
         return 0
     last, trimmed = execute(
-        "SELECT coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), trimmed), trimmed "
-        "FROM agents WHERE agent = ?",
+        "SELECT max(coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), 0), trimmed), "
+        "trimmed FROM agents WHERE agent = ?",
         (agent,),
     ).fetchone()
     cut = 0 if keep is None else last - keep

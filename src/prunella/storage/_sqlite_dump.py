@@ -14,7 +14,7 @@ from ._codec import (
     moment,
 )
 from ._dump import AgentDump, check_dump
-from ._errors import AlreadyStored
+from ._errors import AlreadyStored, StorageError
 from ._key import AgentKey
 from ._records import Handled
 from ._sqlite_reading import (
@@ -77,16 +77,29 @@ def _handled(connection: sqlite3.Connection, agent: int) -> tuple[Handled, ...]:
 def insert(writing: Writing, dump: AgentDump) -> None:
     """See `Storage.insert`."""
     check_dump(dump)
-    record = dump.record
-    key, code = record.key, record.code
+    key = dump.record.key
     if writing.agent(key) is not None:
         raise AlreadyStored(str(key))
-    rows = _Rows(dump)  # encoded before anything is changed
-    execute, many = writing.connection.execute, writing.connection.executemany
+    rows = _Rows(dump)
+    writing.connection.execute("SAVEPOINT agent")
+    try:
+        _insert(writing.connection, dump, rows)
+    except UnicodeEncodeError as error:
+        # What is no error of the database does not end its transaction.
+        writing.connection.execute("ROLLBACK TO agent")
+        raise StorageError(f"half of a surrogate pair cannot be stored: {error.object!r}") from error
+    finally:
+        if writing.connection.in_transaction:
+            writing.connection.execute("RELEASE agent")
+
+
+def _insert(connection: sqlite3.Connection, dump: AgentDump, rows: _Rows) -> None:
+    key, code, claim = dump.record.key, dump.record.code, dump.record.claim
+    execute, many = connection.execute, connection.executemany
     agent = execute(
         "INSERT INTO agents (runtime, partition, id, name, version, digest, reference, spec, trimmed, claim) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, max(?, (SELECT value FROM facts WHERE name = 'highest forgotten claim')))",
-        (*key.order, code.name, code.version, code.digest, code.reference, rows.spec, dump.trimmed, record.claim),
+        (*key.order, code.name, code.version, code.digest, code.reference, rows.spec, dump.trimmed, claim),
     ).lastrowid
     for statement, found in (
         ("INSERT INTO commits (agent, sequence, at, signal, answer, body) VALUES (?, ?, ?, ?, ?, ?)", rows.commits),

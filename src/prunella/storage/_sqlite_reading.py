@@ -38,7 +38,7 @@ __all__ = [
 
 _RECORD: Final = """
 SELECT runtime, partition, id, name, version, digest, reference, claim, agents.owner, owners.until,
-    coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), trimmed), spec,
+    max(coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), 0), trimmed), spec,
     EXISTS (SELECT 1 FROM waiting WHERE waiting.agent = agents.agent)
         OR EXISTS (SELECT 1 FROM directives WHERE directives.agent = agents.agent)
 FROM agents LEFT JOIN owners ON owners.owner = agents.owner

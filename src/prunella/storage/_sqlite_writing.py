@@ -32,7 +32,7 @@ _SCHEDULES: Final = ("INSERT OR REPLACE INTO schedules (agent, name, due, direct
 _DEAD: Final = ("INSERT OR REPLACE INTO dead (agent, signal, reason, deliveries, at, body)", 6)
 
 _HEAD: Final = """
-SELECT agent, claim, coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), trimmed)
+SELECT agent, claim, max(coalesce((SELECT max(sequence) FROM commits WHERE commits.agent = agents.agent), 0), trimmed)
 FROM agents WHERE runtime = ? AND partition = ? AND id = ?
 """
 _KNOWN: Final = """

@@ -6,6 +6,7 @@ from typing import Final
 
 from ...storage import (
     AgentKey,
+    DeadLetter,
     HistoryGone,
     ScheduleRecord,
     Snapshot,
@@ -89,6 +90,13 @@ async def retention_keeps_what_a_restore_needs(factory: Factory) -> None:
         expect("forgotten", await storage.handled(KEY, "s1"), None)
         expect("remembered", (await storage.handled(KEY, "s2")) is not None, True)
         await write_agent(storage, commits=(a_turn(7),))
+        letter = DeadLetter(a_signal("dead"), "why", 2, NOW)
+        await write_agent(storage, commits=(a_turn(8, id="dead", outcome="dead"),), dead=(letter,))
+        await write_agent(storage, snapshot=Snapshot(8, in_seconds(8), 1, {"last": 7}))
+        expect("all again", await storage.trim(KEY, keep=0), 2)
+        record = await storage.find(KEY)
+        expect("the last sequence, of which no signal is remembered", record and record.sequence, 8)
+        await write_agent(storage, commits=(a_turn(9),))
         expect("of nobody", await storage.trim(AgentKey("r", None, "nobody"), keep=0), 0)
 
 
