@@ -85,11 +85,12 @@ class Verb(Enum):
 class Request:
     """Something that was asked of a supervisor, and its answer.
 
-    Nobody waits for the answer of a plain one; whoever does derives from it, and says so by `is_awaited`.
+    No task waits for the answer of a plain one; one that does derives from it, and says so by `is_awaited`.
 
     Args:
         verb: what is asked.
         subject: the spec of the child, or what names it.
+        then: called when there is an answer.
 
     Attributes:
         slot: the child that it is about, if one was found or made.
@@ -99,13 +100,14 @@ class Request:
         error: the answer, if it is an error.
     """
 
-    __slots__ = ("answered", "error", "slot", "subject", "value", "verb", "withdrawn")
+    __slots__ = ("answered", "error", "slot", "subject", "then", "value", "verb", "withdrawn")
 
     is_awaited: ClassVar[bool] = False
 
-    def __init__(self, verb: Verb, subject: Any) -> None:
+    def __init__(self, verb: Verb, subject: Any, then: Callable[[], object] | None = None) -> None:
         self.verb = verb
         self.subject = subject
+        self.then = then
         self.slot: Slot | None = None
         self.withdrawn = False
         self.answered = False
@@ -116,8 +118,12 @@ class Request:
         """Wakes whoever waits: there is an answer, or the child that was to be started has begun to run.
 
         Returns:
-            Whether somebody was woken.
+            Whether a task was woken.
         """
+        then = self.then
+        if self.answered and then is not None:
+            self.then = None
+            then()
         return False
 
     def answer(self) -> None:
