@@ -16,10 +16,12 @@ Open a runtime with a tree of agents, and talk to them by their refs::
         assert state.count == 2
 """
 
-from ._errors import DirectiveFailed, Hibernated, Overflow, TooManyWaiters
+from ._errors import DirectiveFailed, EffectsRunning, Hibernated, Overflow, TooManyWaiters
 from ._events import (
     AgentEnded,
     AgentEvent,
+    AgentFenced,
+    AgentQuarantined,
     AgentRestarted,
     AgentStarted,
     EffectException,
@@ -31,6 +33,7 @@ from ._events import (
     TurnEvent,
 )
 from ._family import FamilyError
+from ._keyed import Keyed
 from ._opening import open_runtime
 from ._policy import emit, max_errors
 from ._ref import AgentRef, AgentStatus
@@ -42,6 +45,8 @@ from ._waiting import wait_all, wait_any
 __all__ = [
     "AgentEnded",
     "AgentEvent",
+    "AgentFenced",
+    "AgentQuarantined",
     "AgentRef",
     "AgentRestarted",
     "AgentSpec",
@@ -52,8 +57,10 @@ __all__ = [
     "EffectException",
     "EffectStart",
     "EffectStop",
+    "EffectsRunning",
     "FamilyError",
     "Hibernated",
+    "Keyed",
     "Overflow",
     "ReplyDropped",
     "Runtime",

@@ -12,7 +12,7 @@ from ..agents import AgentError, NoReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..agents import Directive
+    from ..agents import Address, Directive
     from ..signals import Signal
 
 __all__ = ["Answer", "Delivery", "OpenAsk", "Settling"]
@@ -21,12 +21,14 @@ __all__ = ["Answer", "Delivery", "OpenAsk", "Settling"]
 class Answer:
     """What a caller waits for: a value or an error, given once. Later ones are dropped."""
 
-    __slots__ = ("_task", "error", "given", "value")
+    __slots__ = ("_task", "error", "given", "held", "value")
 
     def __init__(self) -> None:
         self.given = False
         self.value: Any = None
         self.error: BaseException | None = None
+        # Calls back if its caller is cancelled: what has begun to be written is waited for.
+        self.held: Callable[[Answer], object] | None = None
         self._task: trio.lowlevel.Task | None = None
 
     def give(self, value: Any) -> bool:
@@ -59,9 +61,14 @@ class Answer:
         if not self.given:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
+            if self.held is not None:
+                await trio.lowlevel.checkpoint_if_cancelled()
         return self.taken()
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
+        if self.held is not None:
+            self.held(self)
+            return trio.lowlevel.Abort.FAILED
         self._task = None
         self.given = True  # Nobody waits any more: what comes is dropped.
         return trio.lowlevel.Abort.SUCCEEDED
@@ -80,14 +87,23 @@ class OpenAsk:
 
     Attributes:
         on_end: called with the value, or the error, once.
+        asked: the address of the agent that was asked.
+        signal: what asked it.
         over: whether it has ended.
         error: the last error on the way.
     """
 
-    __slots__ = ("_holds", "error", "on_end", "over")
+    __slots__ = ("_holds", "asked", "error", "on_end", "over", "signal")
 
-    def __init__(self, on_end: Callable[[Any, BaseException | None], object]) -> None:
+    def __init__(
+        self,
+        on_end: Callable[[Any, BaseException | None], object],
+        asked: Address | None = None,
+        signal: Signal | None = None,
+    ) -> None:
         self.on_end = on_end
+        self.asked = asked
+        self.signal = signal
         self.over = False
         self.error: BaseException | None = None
         self._holds = 0
@@ -158,11 +174,18 @@ class Delivery:
         ask: the open ask that it belongs to, if it does.
         settle: whether the caller waits for the directives of the turn too.
         key: of the schedule that fired it, if one did.
+        keep: whether a durable agent stores it. Whoever waits for the turn itself is told if it does not come about.
+        deliveries: how often it has crashed, or was taken from the storage; -1 as long as it is not stored.
+        sequence: the number of the turn that handled it; unset before.
         withdrawn: whether its caller has gone before it was handled.
         dropped: whether it was dropped, because the agent has ended.
     """
 
-    __slots__ = ("answer", "ask", "dropped", "key", "settle", "signal", "withdrawn")
+    __slots__ = (
+        "answer", "ask", "deliveries", "dropped", "keep", "key", "sequence", "settle", "signal", "withdrawn",
+    )  # fmt: skip
+
+    sequence: int
 
     def __init__(
         self,
@@ -172,14 +195,23 @@ class Delivery:
         *,
         settle: bool = False,
         key: str | None = None,
+        keep: bool = True,
     ) -> None:
         self.signal = signal
         self.answer = answer
         self.ask = ask
         self.settle = settle
         self.key = key
+        self.keep = keep
+        self.deliveries = -1
         self.withdrawn = False
         self.dropped = False
+
+    def without_ask(self) -> Delivery:
+        """The same, belonging to no ask."""
+        alone = Delivery(self.signal)
+        alone.sequence = self.sequence
+        return alone
 
     def drop(self, error: BaseException) -> None:
         """It will not be handled."""

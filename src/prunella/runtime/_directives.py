@@ -24,6 +24,7 @@ from ..agents import (
 )
 from ..errors import InvalidArgument
 from ..signals import Signal
+from ..supervision import ExitReason
 from ._delivery import Delivery, OpenAsk, Settling
 from ._effect import Effect
 from ._kin import adopt_child, spawn_agent, stop_child
@@ -67,7 +68,8 @@ def _emit(
     server: AgentServer, life: AgentLife, directive: Emit, delivery: Delivery, settling: Settling | None, index: int
 ) -> None:
     runtime = server.runtime
-    signal = runtime.signals.emitted(directive, server, delivery.signal)
+    derived = server.derived_id((delivery.sequence, index)) if server.is_durable else None
+    signal = runtime.signals.emitted(directive, server, delivery.signal, derived)
     to = directive.to
     if to is None:
         _publish(server, life, signal, directive, delivery, settling, index)
@@ -85,7 +87,11 @@ def _emit(
     target = runtime.find(address)
     if target is None or not target.is_open:
         effect = Effect(server, directive, delivery, settling, index, signal)
-        effect.done(runtime.absent(address))
+        if runtime.can_wake(address):
+            sent = Delivery(signal, ask=delivery.ask)
+            in_order(life, address, effect, None, partial(runtime.accept_awake, address, sent))
+        else:
+            effect.done(runtime.absent(address))
     elif target is server:
         server.put(Delivery(signal, ask=delivery.ask))
     else:
@@ -103,11 +109,11 @@ def _to_agent(
     index: int,
 ) -> None:
     sent = Delivery(signal, ask=delivery.ask)
-    if (life.lanes is None or target not in life.lanes) and target.offer(sent):
+    if (life.lanes is None or target.address not in life.lanes) and target.offer(sent):
         server.runtime.reports.effect_was_instant(server, directive, delivery.signal, signal)
         return
     effect = Effect(server, directive, delivery, settling, index, signal)
-    in_order(life, target, effect, None, partial(target.accept, sent))
+    in_order(life, target.address, effect, None, partial(target.accept, sent))
 
 
 def _publish(
@@ -150,7 +156,8 @@ def _ask(
     server: AgentServer, life: AgentLife, directive: Ask, delivery: Delivery, settling: Settling | None, index: int
 ) -> None:
     runtime = server.runtime
-    signal = runtime.signals.emitted(directive, server, delivery.signal)
+    derived = server.derived_id((delivery.sequence, index)) if server.is_durable else None
+    signal = runtime.signals.emitted(directive, server, delivery.signal, derived)
     effect = Effect(server, directive, delivery, settling, index, signal)
     timer: Any = None
 
@@ -174,8 +181,10 @@ def _ask(
     except InvalidArgument as error:
         inner.end(None, error)
         return
+    inner.asked, inner.signal = address, signal
     target = runtime.find(address)
-    if target is None or not target.is_open:
+    asleep = (target is None or not target.is_open) and runtime.can_wake(address)
+    if not asleep and (target is None or not target.is_open):
         inner.end(None, runtime.absent(address))
         return
     if directive.timeout is not None:
@@ -185,20 +194,23 @@ def _ask(
             inner.end(None, late)
 
         timer = runtime.service.call_at(runtime.clock.now() + directive.timeout, too_late)
-    sent = Delivery(signal, ask=inner)
-    if target is server:
+    sent = Delivery(signal, ask=inner, keep=False)
+    if target is None or asleep:
+        in_order(life, address, _Question(effect, inner), None, partial(runtime.accept_awake, address, sent))
+    elif target is server:
         server.put(sent)
-    elif (life.lanes is not None and target in life.lanes) or not target.offer(sent):
-        in_order(life, target, _Question(server, inner), None, partial(target.accept, sent))
+    elif (life.lanes is not None and address in life.lanes) or not target.offer(sent):
+        in_order(life, address, _Question(effect, inner), None, partial(target.accept, sent))
 
 
 class _Question:
     """The first part of an `Ask`: to hand it over. If that fails, there is nothing to wait for."""
 
-    __slots__ = ("_ask", "server")
+    __slots__ = ("_ask", "_effect", "server")
 
-    def __init__(self, server: AgentServer, ask: OpenAsk) -> None:
-        self.server = server
+    def __init__(self, effect: Effect, ask: OpenAsk) -> None:
+        self.server = effect.server
+        self._effect = effect
         self._ask = ask
         ask.hold()
 
@@ -207,6 +219,12 @@ class _Question:
         if error is not None:
             self._ask.failed(error)
         self._ask.release()
+
+    def cut(self, reason: ExitReason | None) -> None:
+        """The life is over before it was handed over."""
+        self._ask.over = True  # It is asked again.
+        self.server.forget_ask(self._ask)
+        self._effect.cut(reason)
 
 
 def _custom(

@@ -8,7 +8,7 @@ from ..actions import ActionError
 from ..actions._errors import is_retryable
 from ..agents import AgentCrashed, AgentError, AgentStopped, Directive
 from ..signals import Signal
-from ..storage import AgentKey, directive_id
+from ..storage import directive_id
 from ..supervision import Crashed, ExitReason
 from ._delivery import Delivery, Settling
 
@@ -25,22 +25,12 @@ class Effect:
         server: whose it is.
         life: in which it was begun.
         directive: what is to be done.
+        place: the number of the turn that asked for it, and its place there.
         signal: the signal of the turn.
         ask: the open ask that it belongs to, if any.
     """
 
-    __slots__ = (
-        "_index",
-        "_is_over",
-        "_sequence",
-        "_settling",
-        "_span",
-        "ask",
-        "directive",
-        "life",
-        "server",
-        "signal",
-    )
+    __slots__ = ("_is_over", "_sent", "_settling", "_span", "ask", "directive", "life", "place", "server", "signal")
 
     def __init__(
         self,
@@ -55,16 +45,17 @@ class Effect:
         self.life = server.life
         self.directive = directive
         self.signal = delivery.signal
-        self._sequence = server.sequence
-        self._index = index
+        self.place = delivery.sequence, index
         self._is_over = False
+        self._sent: dict[str, int] | None = None
         self.ask = delivery.ask
         self._settling = settling
         server.effects += 1
-        if self.ask is not None:
-            self.ask.hold()
-        if settling is not None:
-            settling.begin()
+        if not server.effect_begins(self):
+            if self.ask is not None:
+                self.ask.hold()
+            if settling is not None:
+                settling.begin()
         self._span = server.runtime.reports.effect_begins(server, directive, delivery.signal, sent)
 
     def done(self, error: BaseException | None = None, *, caught: bool = False) -> None:
@@ -76,6 +67,7 @@ class Effect:
         """
         server = self.server
         if self._over(error):
+            server.effect_ends(self)
             if error is not None and not caught and isinstance(error, Exception) and server.ended is None:
                 server.apply_policy(error, self.signal)
             if self.ask is not None:
@@ -92,13 +84,27 @@ class Effect:
         Args:
             reason: how the life ends; None if it was the agent's own wish.
         """
-        error = None if reason is None else end_of(self.server, reason)
-        if self._over(error):
+        server = self.server
+        error = None if reason is None else end_of(server, reason)
+        if reason is not None and server.is_durable:
+            self._stays_open(error)
+        elif self._over(error):
+            server.effect_ends(self)
             if self.ask is not None:
                 if error is not None:
                     self.ask.error = error
                 self.ask.release()
-            self.server.runtime.room_in_outbox(self.server)
+            server.runtime.room_in_outbox(server)
+
+    def _stays_open(self, error: BaseException | None) -> None:
+        """The life is over, and this is not done: the next life does it. Who waits for it goes on waiting."""
+        if not self._is_over:
+            self._is_over = True
+            server = self.server
+            server.effects -= 1
+            server.runtime.reports.effect_ended(server, self._span, error)
+            server.effect_stays_open(self)
+            server.runtime.room_in_outbox(server)
 
     def _over(self, error: BaseException | None) -> bool:
         """Takes note of its end; tells whether it is the first."""
@@ -122,11 +128,14 @@ class Effect:
         self.done(error, caught=True)
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether an ask, or whoever wants the turn settled, waits for it."""
+        return self.ask is not None or self._settling is not None
+
+    @property
     def directive_id(self) -> str:
         """What it is called in every life, for idempotence: `runtime/partition/agent/sequence/index`."""
-        address = self.server.address
-        key = AgentKey(self.server.runtime.name, address.partition, address.id)
-        return directive_id(key, self._sequence, self._index)
+        return directive_id(self.server.key, *self.place)
 
     @property
     def span_id(self) -> str | None:
@@ -135,7 +144,16 @@ class Effect:
 
     def send_back(self, type: str, data: Any) -> None:
         """Sends the agent a signal about it, with whatever the turn belonged to."""
-        self.send(self.server.runtime.signals.caused(type, data, self.server, self.signal, self.span_id))
+        server = self.server
+        id = self._next_id(type) if server.is_durable else None
+        self.send(server.runtime.signals.caused(type, data, server, self.signal, self.span_id, id))
+
+    def _next_id(self, type: str) -> str | None:
+        """The id of the next signal of a type: the same if all this is done again."""
+        if self._sent is None:
+            self._sent = {}
+        number = self._sent[type] = self._sent.get(type, 0) + 1
+        return self.server.derived_id(self.place, f"{type}/{number}")
 
     def send(self, signal: Signal) -> None:
         """Sends the agent a signal, with whatever the turn belonged to."""

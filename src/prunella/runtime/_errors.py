@@ -6,7 +6,7 @@ from typing import Any
 
 from ..agents import AgentError
 
-__all__ = ["DirectiveFailed", "Hibernated", "Overflow", "TooManyWaiters"]
+__all__ = ["DirectiveFailed", "EffectsRunning", "Hibernated", "Overflow", "TooManyWaiters"]
 
 
 class DirectiveFailed(AgentError):
@@ -55,6 +55,21 @@ class TooManyWaiters(AgentError):
 
     def __str__(self) -> str:
         return f"{self.limit} callers wait for this agent's state already"
+
+
+class EffectsRunning(AgentError):
+    """The agent cannot leave memory now: effects of it run.
+
+    Attributes:
+        number: how many.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"agent {self.address} has {self.number} running effects: wait for them, or hibernate it with force=True"
 
 
 class Hibernated(AgentError):

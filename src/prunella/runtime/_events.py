@@ -11,6 +11,8 @@ from ..telemetry import Event
 __all__ = [
     "AgentEnded",
     "AgentEvent",
+    "AgentFenced",
+    "AgentQuarantined",
     "AgentRestarted",
     "AgentStarted",
     "EffectException",
@@ -68,6 +70,20 @@ class AgentEnded(AgentEvent):
     name: ClassVar[str] = "agent.ended"
 
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class AgentFenced(AgentEvent):
+    """Another owner has claimed a durable agent; it is stopped here."""
+
+    name: ClassVar[str] = "agent.fenced"
+
+
+@attrs.frozen(kw_only=True)
+class AgentQuarantined(AgentEvent):
+    """The stored state of a durable agent cannot be read."""
+
+    name: ClassVar[str] = "agent.quarantined"
 
 
 @attrs.frozen(kw_only=True)

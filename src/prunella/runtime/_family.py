@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -67,6 +67,7 @@ class Families:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._expected: dict[Address, _Birth] = {}
+        self._asleep: dict[Address, dict[str, Address]] = {}
 
     # Ties.
 
@@ -119,15 +120,31 @@ class Families:
             AgentNotFound, AgentStopped: there is no such parent.
             FamilyError: the tag is in use.
         """
+        asleep = self._asleep.pop(child.address, None)
+        if asleep is not None:
+            child.family = Family()
+            child.family.children = Map(asleep)
         spec = child.spec
         if spec.parent is None or spec.tag is None:
             return
         # One that is about to end is still a parent: what becomes of its children then is theirs to say.
         parent = self._runtime.find(spec.parent)
-        if parent is None:
-            raise self._runtime.absent(spec.parent)
-        self._check_tag(parent, spec.tag)
         birth = self._expected.get(child.address, _QUIET)
+        if self._runtime.sleeps(child.address):
+            self._expected.pop(child.address, None)
+        if parent is None:
+            if not self._runtime.can_wake(spec.parent):
+                raise self._runtime.absent(spec.parent)
+            # Its parent sleeps, and knows it when it wakes.
+            self._asleep.setdefault(spec.parent, {})[spec.tag] = child.address
+            child.family = child.family or Family()
+            child.family.bond = _Bond(spec.parent, spec.tag, spec.on_parent_death, birth)
+            return
+        if self._is_there_already(parent, spec.tag, child.address):
+            child.family = child.family or Family()
+            child.family.bond = _Bond(spec.parent, spec.tag, spec.on_parent_death, birth)
+            return
+        self._check_tag(parent, spec.tag)
         self._tie(parent, child, _Bond(spec.parent, spec.tag, spec.on_parent_death, birth))
 
     def adopt(self, parent: AgentServer, address: Address, tag: str, meta: Map[str, Any]) -> None:
@@ -159,6 +176,37 @@ class Families:
                 return True
         return False
 
+    def sleeps(self, address: Address, parent: Address | None, tag: str, meta: Mapping[str, Any]) -> None:
+        """An agent is stored that is not in memory: its parent has it all the same.
+
+        Args:
+            address: where it is to be found.
+            parent: its parent, if it has one.
+            tag: what that calls it.
+            meta: what that wants to be told about it.
+        """
+        if parent is None:
+            return
+        self._expected[address] = _Birth(Map(meta))
+        server = self._runtime.find(parent)
+        if server is None:
+            self._asleep.setdefault(parent, {})[tag] = address
+        else:
+            server.family = server.family or Family()
+            server.family.children = server.family.children.set(tag, address)
+
+    def leaves(self, server: AgentServer) -> None:
+        """An agent leaves memory, and comes back: its family stays as it is."""
+        family, server.family = server.family, None
+        if family is not None:
+            if family.children:
+                self._asleep[server.address] = dict(family.children)
+            if family.bond is not None:
+                self._expected[server.address] = family.bond.birth
+
+    def _is_there_already(self, parent: AgentServer, tag: str, address: Address) -> bool:
+        return parent.family is not None and parent.family.children.get(tag) == address
+
     def _check_tag(self, parent: AgentServer, tag: str) -> None:
         if parent.family is not None and tag in parent.family.children:
             raise parent.about(FamilyError(f"tag {tag!r} is in use"))
@@ -180,6 +228,11 @@ class Families:
         if child is None:
             raise parent.about(AgentNotFound(tag))
         return child
+
+    def meta_of(self, child: AgentServer) -> Map[str, Any]:
+        """What its parent wants to be told about it in signals."""
+        bond = None if child.family is None else child.family.bond
+        return Map() if bond is None else bond.birth.meta
 
     # Signals of the runtime.
 

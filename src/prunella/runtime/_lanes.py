@@ -10,7 +10,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..supervision import ExitReason
+import trio
+
+from ..storage import CommitFailed, StorageUnavailable
+from ..supervision import ExitReason, Shutdown
 from ._effect import as_error, end_of
 from ._life import AgentLife, EffectTask
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from ._server import AgentServer
 
 __all__ = ["in_order", "keep"]
+
+_SECONDS_BETWEEN_TRIES = 0.5
 
 
 def in_order(
@@ -47,6 +52,7 @@ class _HandedOver(Protocol):
     server: AgentServer
 
     def done(self, error: BaseException | None = None) -> None: ...
+    def cut(self, reason: ExitReason | None) -> None: ...
 
 
 class _Lane:
@@ -73,6 +79,13 @@ class _Lane:
             effect, deliver = self._queue[0]
             try:
                 await deliver()
+            except (StorageUnavailable, CommitFailed) as error:
+                if effect.server.is_durable:
+                    # The receiver's storage, which is the sender's too, is away. What was decided is not given up.
+                    await trio.sleep(_SECONDS_BETWEEN_TRIES)
+                    continue
+                self._queue.popleft()
+                effect.done(error)
             except Exception as error:
                 self._queue.popleft()
                 effect.done(error)
@@ -93,7 +106,10 @@ class _Lane:
         while self._queue:
             effect, _ = self._queue.popleft()
             server = effect.server
-            effect.done(end_of(server, reason) if reason is not None else server.stopped_error())
+            if server.is_durable:
+                effect.cut(reason or Shutdown())
+            else:
+                effect.done(end_of(server, reason) if reason is not None else server.stopped_error())
 
     def _close(self) -> None:
         if self._life.lanes is not None:

@@ -77,10 +77,19 @@ class AgentLife(HostedLife):
         except Exception as error:
             self.error = error
             self._finish_unborn(error)
-            return
-        self.has_started(self.server.runtime.ref_to(self.server))
-        self.server.begin(self)
-        runtime.agent_began(self.server)
+        else:
+            self._take_place()
+
+    def _take_place(self) -> None:
+        """It has an address: it begins, if nothing has to be read before."""
+        self._begin()
+
+    def _begin(self) -> None:
+        server = self.server
+        self.has_started(server.runtime.ref_to(server))
+        if self.started:
+            server.begin(self)
+            server.runtime.agent_began(server)
 
     def _finish_unborn(self, error: Exception) -> None:
         self.ended = True
@@ -143,7 +152,7 @@ class AgentLife(HostedLife):
             self.stopping = True
             self._ending = Killed()
             self._cancel_keyed()
-            self._cut_off()
+            self.cut_off()
             if not self._tasks and not self._handing_over:
                 self._finish(self._ending)
 
@@ -173,9 +182,9 @@ class AgentLife(HostedLife):
         seconds = 0.0 if shutdown == BRUTAL_KILL else float(shutdown)
         if seconds < math.inf and self._timer is None:
             when = trio.current_time() + seconds
-            self._timer = self.host.tree.service.call_at(when, self._cut_off)
+            self._timer = self.host.tree.service.call_at(when, self.cut_off)
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         """No time is left: what still runs is cancelled, and after the grace second it does not count."""
         if self.ended or not self._tasks:
             return

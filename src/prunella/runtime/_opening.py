@@ -14,17 +14,19 @@ from typing import Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Agent, Directive
+from ..agents import Agent, Directive, Fenced
 from ..agents._strictness import strict_by_environment
 from ..conversion import Map
 from ..dispatch import open_dispatcher
 from ..errors import InvalidArgument
 from ..signals import Signal
-from ..supervision import Child, DynamicSupervisor, Shutdown, Supervisor
+from ..storage import Storage
+from ..supervision import Child, DynamicSupervisor, Shutdown, StartFailed, Supervisor
 from ..supervision._opening import Block
 from ..supervision._policies import check_seconds
 from ..telemetry import Listener, Listeners
 from ._clock import RuntimeClock
+from ._durability import Durability
 from ._recorder import Recorder
 from ._runtime import STARTED_LATER, Runtime
 from ._signals import SignalMaker
@@ -33,6 +35,7 @@ from ._spec import check_durability
 __all__ = ["open_runtime"]
 
 _SECONDS_TO_CLOSE_CONNECTIONS = 1.0
+_SECONDS_TO_CLOSE_STORAGE = 30.0
 
 
 class _OpenRuntime:
@@ -53,14 +56,24 @@ class _OpenRuntime:
         runtime.signals = SignalMaker(runtime.clock)
         runtime.reports.opens(runtime.clock)
         runtime.turn_context = contextvars.copy_context()
+        if runtime.durability is not None:
+            await runtime.durability.open()
         self._dispatcher = open_dispatcher(epoch=self._epoch, telemetry=runtime.telemetry)
         runtime.dispatcher = await self._dispatcher.__aenter__()
         self._block = Block(self._spec, (), self._abandon_after, owner=runtime, listeners=runtime.telemetry)
         try:
             await self._block.__aenter__()
-        except BaseException:
+        except BaseException as error:
             await self._close()
+            if isinstance(error, StartFailed) and isinstance(error.__cause__, Fenced):
+                raise error.__cause__ from None
             raise
+        if runtime.durability is not None:
+            try:
+                await runtime.durability.begin()
+            except BaseException as error:
+                if not await self.__aexit__(type(error), error, error.__traceback__):
+                    raise
         return runtime
 
     @enable_ki_protection
@@ -78,6 +91,9 @@ class _OpenRuntime:
         await self._runtime.actions.aclose()
         with trio.move_on_after(_SECONDS_TO_CLOSE_CONNECTIONS, shield=True):
             await self._dispatcher.__aexit__(None, None, None)
+        if self._runtime.durability is not None:
+            with trio.move_on_after(_SECONDS_TO_CLOSE_STORAGE, shield=True):
+                await self._runtime.durability.close()
 
 
 def open_runtime(
@@ -109,7 +125,8 @@ def open_runtime(
     Args:
         tree: a supervisor, an agent's spec or any other child: what is to run from the beginning.
         name: the first part of every address.
-        storage: where durable agents are kept.
+        storage: where durable agents are kept. It is opened and closed here, unless it is open: then it may be shared
+            with other runtimes. Without one, durable agents are refused.
         telemetry: listeners of everything that the runtime and its supervisors report.
         executors: for directives of your own: ``async (directive, EffectContext) -> Signal | None``.
         strict: whether handlers are run twice to find impure ones; by default the environment says.
@@ -117,7 +134,8 @@ def open_runtime(
         max_restarts: restarts allowed at the root within `max_seconds`.
         max_seconds: the window, in seconds.
         agents: classes of agents that a storage may bring back.
-        claim: ``take`` or ``refuse``: what is done about another owner of durable agents.
+        claim: what is done about another owner of durable agents: ``take`` them from it, or ``refuse`` to start as
+            long as it is alive.
         handle_os_signals: whether SIGTERM stops the runtime in order.
         abandon_after: seconds after which the process is ended if tasks do not end; see `open_supervisor`.
         recorder: how many events are kept for `Runtime.recent_events`.
@@ -128,19 +146,22 @@ def open_runtime(
     Raises:
         InvalidArgument, InvalidSpec: an argument is wrong.
         StartFailed: an agent or child failed to start.
+        Fenced: another owner of a durable agent is alive, with ``claim="refuse"``.
+        StorageError: the storage does not do what it is asked for.
         SupervisorFailed: the root gave up.
     """
     owner = "open_runtime()"
     if not isinstance(name, str) or not name:
         raise InvalidArgument(owner, "name", "a non-empty string", name)
-    if storage is not None:
-        raise InvalidArgument(owner, "storage", "None: storages come with durable agents", storage)
+    if storage is not None and not isinstance(storage, Storage):
+        raise InvalidArgument(owner, "storage", "a Storage, or None", storage)
     if not isinstance(recorder, int) or isinstance(recorder, bool) or recorder < 0:
         raise InvalidArgument(owner, "recorder", "a whole number of at least 0", recorder)
     if epoch is not None and (not isinstance(epoch, datetime) or epoch.utcoffset() is None):
         raise InvalidArgument(owner, "epoch", "an aware datetime, or None", epoch)
     if claim not in _CLAIMS:
         raise InvalidArgument(owner, "claim", "'take' or 'refuse'", claim)
+    agents = tuple(agents)
     for agent in agents:
         if not (isinstance(agent, type) and issubclass(agent, Agent)):
             raise InvalidArgument(owner, "agents", "classes of agents", agent)
@@ -160,14 +181,23 @@ def open_runtime(
         recorder=kept,
         recorder_listens=recorder > 0,
     )
-    parts = [Child(runtime.scheduler.run, id="scheduler")]
+    parts = []
+    if storage is not None:
+        durability = Durability(runtime, storage, gives_way=claim == "refuse", agents=agents)
+        runtime.durability = durability
+        journal = durability.journal
+        # The writer stops last: what the others have to say is written.
+        parts += [Child(journal.write, id="journal", shutdown=15.0), Child(journal.work, id="chores", shutdown=15.0)]
+        parts += [Child(journal.healing, id="healing"), Child(journal.renew, id="lease")]
+    parts.append(Child(runtime.scheduler.run, id="scheduler"))
     if handle_os_signals:
         parts.append(Child(partial(_stop_on_sigterm, runtime), id="signals"))
     system = Supervisor(parts, id="prunella", max_restarts=1_000, max_seconds=1.0)
     started_later = DynamicSupervisor(id=STARTED_LATER, budget="per_child")
     children = [system, *([] if tree is None else [tree]), started_later]
     spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
-    check_durability(spec)
+    if storage is None:
+        check_durability(spec)
     return _OpenRuntime(runtime, spec, epoch, abandon_after)
 
 

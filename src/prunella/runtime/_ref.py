@@ -16,6 +16,7 @@ from ..signals import Signal, SignalType, type_of
 from ..supervision import ExitReason
 from ..supervision._life import current_life
 from ._delivery import Answer, Delivery, OpenAsk
+from ._errors import Hibernated
 from ._schedules import ScheduleInfo
 from ._server import AgentServer, Waiter
 
@@ -35,7 +36,8 @@ class AgentStatus:
     """Where an agent stands.
 
     Attributes:
-        state: ``starting``, ``running``, ``suspended``, ``restarting`` or ``stopped``.
+        state: ``starting``, ``running``, ``suspended``, ``restarting``, ``hibernated``, ``quarantined`` or
+            ``stopped``.
         mailbox: how many signals wait.
         effects: how many of its effects wait or run.
         restarts: how often it was restarted.
@@ -101,7 +103,7 @@ class AgentRef(Generic[A]):
         """
         delivery = Delivery(self._signal(signal_or_type, data, more_data))
         await self._runtime.let_others_run()
-        server = self._server()
+        server = self._open_server() or await self._awake()
         if server.effects >= server.spec.effects or not server.offer(delivery):
             await server.accept_from_outside(delivery)
 
@@ -117,7 +119,7 @@ class AgentRef(Generic[A]):
         """
         delivery = Delivery(self._signal(signal_or_type, data, more_data))
         server = self._server()
-        if server.effects >= server.spec.effects or not server.offer(delivery):
+        if server.effects >= server.spec.effects or not server.offer_nowait(delivery):
             raise server.about(MailboxFull(server.waiting))
 
     @enable_ki_protection
@@ -136,9 +138,9 @@ class AgentRef(Generic[A]):
             InvalidArgument: the signal is none, or has data twice.
         """
         answer = Answer()
-        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer)
+        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, keep=False)
         await self._runtime.let_others_run()
-        server = self._server()
+        server = self._open_server() or await self._awake()
         if server.is_idle():
             server.handle(delivery)
             state: A = answer.taken()
@@ -156,9 +158,9 @@ class AgentRef(Generic[A]):
             AgentError: as `call`.
         """
         answer = Answer()
-        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, settle=True)
+        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, settle=True, keep=False)
         await self._runtime.let_others_run()
-        server = self._server()
+        server = self._open_server() or await self._awake()
         if server.is_idle():
             server.handle(delivery)
             state: A = await answer.wait()
@@ -187,10 +189,11 @@ class AgentRef(Generic[A]):
             else:
                 answer.fail(error)
 
-        ask = OpenAsk(ended)
-        delivery = Delivery(self._signal(signal_or_type, data, more_data), ask=ask)
+        signal = self._signal(signal_or_type, data, more_data)
+        ask = OpenAsk(ended, self.address, signal)
+        delivery = Delivery(signal, ask=ask, keep=False)
         await self._runtime.let_others_run()
-        server = self._server()
+        server = self._open_server() or await self._awake()
         if server.is_idle():
             ask.hold()
             server.handle(delivery)
@@ -221,7 +224,10 @@ class AgentRef(Generic[A]):
         Raises:
             AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
         """
-        state: A = self._server().agent  # type: ignore[assignment]
+        server = self._server()
+        if server.is_durable and server.quarantine is not None:  # type: ignore[attr-defined]  # it is durable
+            raise server.quarantine.with_traceback(None)  # type: ignore[attr-defined]  # the same for many
+        state: A = server.agent  # type: ignore[assignment]
         return state
 
     def status(self) -> AgentStatus:
@@ -231,12 +237,16 @@ class AgentRef(Generic[A]):
             AgentNotFound: there never was such an agent.
         """
         server = self._runtime.find(self.address)
+        if self._runtime.sleeps(self.address) and (server is None or server.is_leaving):
+            return AgentStatus("hibernated", 0, 0, 0, None)
         if server is None:
             reason = self._runtime.gone(self.address)
             if reason is None:
                 raise self._runtime.absent(self.address)
             return AgentStatus("stopped", 0, 0, 0, reason)
-        if server.suspended:
+        if server.is_durable and server.quarantine is not None:  # type: ignore[attr-defined]  # it is durable
+            state = "quarantined"
+        elif server.suspended:
             state = "suspended"
         elif server.life is None:
             state = "restarting" if server.restarts >= 0 else "starting"
@@ -250,7 +260,11 @@ class AgentRef(Generic[A]):
 
     def schedules(self) -> tuple[ScheduleInfo, ...]:
         """The schedules and cron jobs that are armed, by time."""
-        return self._runtime.schedules.of(self._server().life)
+        server = self._server()
+        if server.is_durable:
+            infos: tuple[ScheduleInfo, ...] = server.alarms.infos()  # type: ignore[attr-defined]  # it is durable
+            return infos
+        return self._runtime.schedules.of(server.life)
 
     def recent_events(self) -> tuple[Event, ...]:
         """The last 500 events of the agent, oldest first, without payloads.
@@ -341,11 +355,29 @@ class AgentRef(Generic[A]):
 
     # Details.
 
+    def _open_server(self) -> AgentServer | None:
+        server = self._cached
+        return server if server is not None and server.is_open else None
+
+    async def _awake(self) -> AgentServer:
+        """The server, which comes back for this if it can."""
+        server = self._runtime.find(self.address)
+        if server is None or not server.is_open:
+            if not self._runtime.can_wake(self.address):
+                return self._server()
+            server = await self._runtime.awake(self.address)
+        self._cached = server
+        return server
+
     def _server(self) -> AgentServer:
         server = self._cached
         if server is not None and server.is_open:
             return server
         server = self._runtime.find(self.address)
+        if (server is None or not server.is_open) and self._runtime.sleeps(self.address):
+            hibernated = Hibernated()
+            hibernated.address = self.address
+            raise hibernated
         if server is None:
             raise self._runtime.absent(self.address)
         if not server.is_open:

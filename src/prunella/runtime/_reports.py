@@ -8,7 +8,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, final
 
-from ..agents import Context, InvalidSignalData, Rejected, Turn, UnhandledSignal
+from ..agents import Context, Fenced, InvalidSignalData, Rejected, RestoreFailed, Turn, UnhandledSignal
 from ..agents._turn import Outcome
 from ..agents._turns import changed_fields, visible
 from ..supervision import Crashed, ExitReason
@@ -17,6 +17,8 @@ from ..telemetry._log import LimitedLog
 from ..telemetry._redaction import redacted_text
 from ._events import (
     AgentEnded,
+    AgentFenced,
+    AgentQuarantined,
     AgentRestarted,
     AgentStarted,
     EffectException,
@@ -162,6 +164,20 @@ class Reports:
             return None
         self._turn = TurnSpan(self._turn)
         return self._turn
+
+    def turn_waits(self, span: TurnSpan | None) -> None:
+        """A turn is decided, and does not count yet: others may be taken meanwhile."""
+        if span is not None:
+            self._turn = span.outer
+
+    def turn_goes_on(self, span: TurnSpan | None) -> None:
+        """It counts from now on, and what follows now belongs to it."""
+        if span is not None:
+            span.outer = self._turn
+            self._turn = span
+
+    def turn_undone(self, span: TurnSpan | None) -> None:
+        """It never counted; if it is decided again, that is another."""
 
     def turn_ended(
         self,
@@ -334,6 +350,26 @@ class Reports:
         """A signal that will not be handled."""
         if self._hears(server):
             self._emit(server, SignalDropped(**self._common(server), signal_type=signal.type, signal_id=signal.id))
+
+    def fenced(self, server: AgentServer, error: Fenced) -> None:
+        """Another owner has claimed the agent."""
+        if self._log_wants(server, logging.WARNING):
+            self._log.take(logging.WARNING, "agent %s: %s; it is stopped here", server.address, error)
+        if self._hears(server):
+            self._emit(server, AgentFenced(**self._common(server)))
+
+    def quarantined(self, server: AgentServer, error: RestoreFailed) -> None:
+        """The state of an agent cannot be read."""
+        if self._log_wants(server, logging.ERROR):
+            self._log.take(logging.ERROR, "agent %s is quarantined: %s", server.address, error)
+        if self._hears(server):
+            info = ErrorInfo(type(error).__name__, str(error))
+            self._emit(server, AgentQuarantined(**self._common(server), error=info))
+
+    def storage_trouble(self, what: str, error: BaseException) -> None:
+        """The storage does not do what it is asked for; it will be asked again."""
+        if self._log.wants("(storage)", logging.WARNING, self._clock.now()):
+            self._log.take(logging.WARNING, "%s: %s: %s", what, type(error).__name__, error)
 
     def dropped_reply(self, server: AgentServer, signal: Signal) -> None:
         """A reply that nobody waits for."""

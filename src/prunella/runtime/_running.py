@@ -133,7 +133,7 @@ def begin_task(
 ) -> None:
     """Begins a task of the agent."""
     # It has been carried out when it has started: it may stay for as long as the agent, and nobody waits for its end.
-    effect = Effect(server, directive, Delivery(delivery.signal), None, index)
+    effect = Effect(server, directive, delivery.without_ask(), None, index)
 
     async def work() -> None:
         error = await _stay(server, directive)

@@ -12,12 +12,13 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Context, Directive
+from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Context, Directive, Fenced
 from ..agents._turns import definition_of, visible
 from ..conversion import Map
 from ..dispatch import Dispatcher
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal, new_id
+from ..storage import StorageError
 from ..supervision import (
     AlreadyStarted,
     ExitReason,
@@ -41,6 +42,7 @@ from ._scheduler import Pace, Scheduler
 from ._schedules import Schedules
 from ._server import AgentServer
 from ._spec import AgentSpec, check_durability
+from ._stored_agents import StoredAgents
 from ._subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from ..supervision._service import Service
     from ..supervision._tree import Tree
     from ._clock import RuntimeClock
+    from ._durability import Durability
+    from ._keyed import Keyed
     from ._signals import SignalMaker
 
 __all__ = ["EffectContext", "Runtime"]
@@ -59,6 +63,7 @@ STARTED_LATER = "prunella.agents"
 """The id of the supervisor of the agents that are started later."""
 
 _MOST_TOMBSTONES = 10_000
+_SECONDS_TO_WITHDRAW = 10.0
 
 
 @final
@@ -82,7 +87,7 @@ class EffectContext:
 
 
 @final
-class Runtime:
+class Runtime(StoredAgents):
     """Agents, and everything around them; `open_runtime` makes one.
 
     Attributes:
@@ -122,6 +127,8 @@ class Runtime:
         self._pace = Pace()
         self._room: dict[AgentServer, trio.Event] = {}
         self._end_waiters: dict[AgentServer, list[Answer]] = {}
+        self.durability: Durability | None = None
+        self.keys: dict[str, Keyed[Any]] = {}
 
     # Agents.
 
@@ -144,7 +151,56 @@ class Runtime:
         """
         spec = AgentSpec(agent, new_id() if id is None else id, **options)
         await self.let_others_run()
-        return self.start_at_once(spec)
+        if spec.durability is None:
+            return self.start_at_once(spec)
+        return await self._start_durable(spec)
+
+    async def _start_durable(self, spec: AgentSpec[A]) -> AgentRef[A]:
+        await self.start_spec(spec)
+        server: Any = self._servers[spec.partition, spec.id]
+        if server.quarantine is not None:
+            error = server.quarantine
+            server.is_leaving = True  # What is stored stays as it is.
+            self.begin_stop(server)
+            await self.wait_gone(server)
+            raise error
+        if self.durability is not None:
+            self.durability.forgets(spec.address)
+        return self.ref_to(server)
+
+    @enable_ki_protection
+    async def start_spec(self, spec: AgentSpec[Any]) -> None:
+        """Starts an agent, and returns when it has started.
+
+        If the caller is cancelled meanwhile, nothing is left of it.
+
+        Raises:
+            AlreadyStarted, InvalidSpec, StartFailed: as of `start_agent`.
+            AgentError, StorageError: it could not be restored.
+        """
+        answer = Answer()
+
+        def ended(error: Exception | None) -> None:
+            if error is None:
+                answer.give(None)
+            else:
+                answer.fail(error)
+
+        request = self.begin_start(spec, ended)
+        try:
+            await answer.wait()
+        except trio.Cancelled:
+            if request is not None and not request.answered:
+                await self._withdraw(request)
+            raise
+
+    async def _withdraw(self, request: _StartRequest) -> None:
+        """Cuts off a start, and waits until nothing is left of it."""
+        gone = trio.Event()
+        request.ended = lambda error: gone.set()
+        if not self._started_later.core.withdraw(request):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _SECONDS_TO_WITHDRAW):
+                await gone.wait()
 
     def start_at_once(self, spec: AgentSpec[A]) -> AgentRef[A]:
         """Starts an agent without waiting; an agent's start never waits."""
@@ -155,28 +211,32 @@ class Runtime:
             raise error
         return self.ref_to(self._servers[spec.partition, spec.id])
 
-    def begin_start(self, spec: AgentSpec[Any], ended: Callable[[Exception | None], object]) -> None:
+    def begin_start(self, spec: AgentSpec[Any], ended: Callable[[Exception | None], object]) -> _StartRequest | None:
         """Begins to start an agent.
 
         Args:
             spec: what it is.
             ended: called when it has started, or with the error. That is at once, unless its supervisor is in the
-                middle of a decision: then it is as soon as that is made.
+                middle of a decision, or the agent is durable: then it is later.
+
+        Returns:
+            What was asked of the supervisor, if it was.
         """
         server = self._servers.get((spec.partition, spec.id))
         if server is not None:
             ended(AlreadyStarted(spec.id, self.ref_to(server)))  # type: ignore[arg-type]
-            return
+            return None
         request = _StartRequest(spec)
         try:
             self._started_later.core.ask(request)
         except SupervisorStopped as error:
             ended(error)
-            return
+            return None
         if request.answered:
             ended(_error_of(request))
         else:
             request.ended = ended
+        return request
 
     @enable_ki_protection
     async def stop_agent(self, agent: AgentRef[Any] | Address | str, reason: Any = None) -> None:
@@ -250,16 +310,30 @@ class Runtime:
         return AgentRef(self, Address(id, partition), agent)
 
     @overload
-    def agents(self, *, partition: Any = ...) -> tuple[AgentRef[Agent], ...]: ...
+    def agents(self, *, partition: Any = ..., hibernated: bool = False) -> tuple[AgentRef[Agent], ...]: ...
     @overload
-    def agents(self, agent: type[A], *, partition: Any = ...) -> tuple[AgentRef[A], ...]: ...
-    def agents(self, agent: type[Any] = Agent, *, partition: Any = ...) -> tuple[AgentRef[Any], ...]:
+    def agents(self, agent: type[A], *, partition: Any = ..., hibernated: bool = False) -> tuple[AgentRef[A], ...]: ...
+    def agents(
+        self, agent: type[Any] = Agent, *, partition: Any = ..., hibernated: bool = False
+    ) -> tuple[AgentRef[Any], ...]:
         """The refs of the agents that are there, in the order in which they were started.
 
         Args:
             agent: only those of this class.
             partition: only those of this partition; all, if left out.
+            hibernated: whether those are given that are stored, and not in memory. Of one that has not been in
+                memory since the runtime was opened the class is not known; it counts as an `Agent`.
         """
+        if hibernated:
+            return (
+                ()
+                if self.durability is None
+                else tuple(
+                    AgentRef(self, address, its_class)
+                    for address, its_class in self.durability.sleepers()
+                    if issubclass(its_class, agent) and (partition is ... or address.partition == partition)
+                )
+            )
         return tuple(
             self.ref_to(server)
             for server in self._servers.values()
@@ -313,6 +387,19 @@ class Runtime:
         return handle
 
     @property
+    def supervisor_of_later(self) -> LiveSupervisor | None:
+        """The running side of the supervisor of the agents that are started later; None if there is none now."""
+        try:
+            return self._started_later
+        except SupervisorStopped:
+            return None
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether all of it is being stopped."""
+        return self._tree.root.core.stopping
+
+    @property
     def _started_later(self) -> LiveSupervisor:
         """The running side of the supervisor of the agents that are started later."""
         life = self._tree.root.core.find(STARTED_LATER).present  # type: ignore[attr-defined]
@@ -329,10 +416,68 @@ class Runtime:
         """How the agent of an address ended, if that is still known."""
         return self._tombstones.get((address.partition, address.id))
 
+    # Agents that come back when they are asked for.
+
+    def can_wake(self, address: Address) -> bool:
+        """Whether an agent that is not in memory comes back when it is asked for."""
+        return self.sleeps(address) or (bool(self.keys) and self._keyed(address) is not None)
+
+    def sleeps(self, address: Address) -> bool:
+        """Whether an agent is stored that is not in memory."""
+        return self.durability is not None and self.durability.can_wake(address)
+
+    def _keyed(self, address: Address) -> Keyed[Any] | None:
+        name, slash, key = address.id.partition("/")
+        return self.keys.get(name) if slash and key else None
+
+    async def awake(self, address: Address) -> AgentServer:
+        """The server of an agent, which comes back if it can.
+
+        Raises:
+            AgentNotFound, AgentStopped: there is none.
+            AgentError, StorageError: it could not be brought back.
+        """
+        while True:
+            server = self.find(address)
+            if server is not None and server.is_open:
+                return server
+            if self.sleeps(address):
+                assert self.durability is not None
+                return await self.durability.wake(address)
+            keyed = self._keyed(address) if self.keys else None
+            if keyed is None:
+                raise self.absent(address) if server is None else server.stopped_error()
+            if server is not None:
+                if not server.is_leaving:
+                    raise server.stopped_error()
+                await self.wait_gone(server)
+            else:
+                await keyed.wake(address)
+
+    async def accept_awake(self, address: Address, delivery: Delivery) -> None:
+        """Puts a signal into the mailbox of an agent, which comes back for it."""
+        server = await self.awake(address)
+        await server.accept(delivery)
+
+    def class_named(self, name: str) -> type[Agent] | None:
+        """The class of that name which runs here, if one does."""
+        return self._classes.get(name)
+
+    def unborn(self, server: AgentServer) -> None:
+        """An agent could not be started: there is none."""
+        server.is_leaving = True
+        server.end_for_good(Shutdown())
+
+    def forget_tombstone(self, address: Address) -> None:
+        """There never was such an agent."""
+        self._tombstones.pop((address.partition, address.id), None)
+
     def absent(self, address: Address) -> AgentError:
         """The error about an agent that is not there."""
         server = self.find(address)
         reason = self.gone(address) if server is None else server.ended
+        if isinstance(reason, Shutdown) and isinstance(reason.detail, Fenced):
+            return reason.detail
         known = server is not None or reason is not None
         error: AgentError = AgentStopped(reason) if known else AgentNotFound(address.id)
         error.address = address
@@ -356,14 +501,21 @@ class Runtime:
                 raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]
             server.spec = spec
             return server
-        check_durability(spec)
+        if spec.durability is not None and self.durability is None:
+            check_durability(spec)
         name = definition_of(spec.agent).name
         known = self._classes.setdefault(name, spec.agent)
         if known is not spec.agent:
             raise InvalidSpec(
                 f"AgentSpec {spec.id!r}", "agent", f"the class {known!r}, which has that name", spec.agent
             )
-        server = AgentServer(self, spec, Address(spec.id, spec.partition))
+        address = Address(spec.id, spec.partition)
+        if spec.durability is None:
+            server = AgentServer(self, spec, address)
+        else:
+            from ._durable_server import DurableServer
+
+            server = DurableServer(self, spec, address)
         self.families.born(server)
         self._servers[key] = server
         self._tombstones.pop(key, None)
@@ -374,10 +526,12 @@ class Runtime:
     def agent_began(self, server: AgentServer) -> None:
         """A life of an agent has begun."""
         assert server.life is not None
-        if server.definition.schedules:
+        if server.definition.schedules and not server.is_durable:
             self.schedules.arm_declared(server, server.life)
         if server.family is not None:
             self.families.started(server)
+        if self.keys and (keyed := self._keyed(server.address)) is not None:
+            keyed.watch(server)
         self.reports.life_began(server)
 
     def forget_server(self, server: AgentServer) -> None:
@@ -386,9 +540,10 @@ class Runtime:
         assert server.ended is not None
         if self._servers.get(key) is server:
             del self._servers[key]
-            self._tombstones[key] = server.ended
-            if len(self._tombstones) > _MOST_TOMBSTONES:
-                self._tombstones.popitem(last=False)
+            if not server.is_leaving:
+                self._tombstones[key] = server.ended
+                if len(self._tombstones) > _MOST_TOMBSTONES:
+                    self._tombstones.popitem(last=False)
         if server.spec.subscribe:
             self.subscriptions.remove_agent(server)
         for answer in self._end_waiters.pop(server, ()):
@@ -409,6 +564,14 @@ class Runtime:
                 raise self.absent(address)
             await trio.lowlevel.checkpoint()
             return reason
+        return await self.wait_gone(server)
+
+    @enable_ki_protection
+    async def wait_gone(self, server: AgentServer) -> ExitReason:
+        """Waits until the running side of an agent has ended; it may come back."""
+        if server.ended is not None:
+            await trio.lowlevel.checkpoint()
+            return server.ended
         answer = Answer()
         self._end_waiters.setdefault(server, []).append(answer)
         try:
@@ -484,7 +647,7 @@ class Runtime:
             if not stream.offer(signal):
                 self.reports.subscriber_full(signal)
         for server in agents:
-            if not (server.is_open and server.offer(Delivery(signal))):
+            if not (server.is_open and _is_taken(server, signal)):
                 self.reports.dropped(server, signal)
 
     # Pace.
@@ -535,10 +698,19 @@ class _StartRequest(Request):
         return False
 
 
+def _is_taken(server: AgentServer, signal: Signal) -> bool:
+    try:
+        return server.offer_nowait(Delivery(signal))
+    except PrunellaError:  # of one that is durable, and cannot be reached now
+        return False
+
+
 def _error_of(request: Request) -> Exception | None:
     """Why a start failed, if it did: what the agent or its spec has to say, else that it failed."""
     error = request.error
-    if isinstance(error, StartFailed) and isinstance(error.__cause__, AgentError | InvalidSpec | AlreadyStarted):
+    if isinstance(error, StartFailed) and isinstance(
+        error.__cause__, AgentError | InvalidSpec | AlreadyStarted | StorageError
+    ):
         return error.__cause__
     assert error is None or isinstance(error, Exception)
     return error

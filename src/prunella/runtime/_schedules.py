@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
     from ._server import AgentServer
 
-__all__ = ["Armed", "ScheduleInfo", "Schedules"]
+__all__ = ["Armed", "ScheduleInfo", "Schedules", "latest_ticks", "next_tick", "sent_ticks"]
 
 
 @attrs.frozen
@@ -75,7 +75,7 @@ class Armed:
                 self.due = _NEVER
             self._timer = self._runtime.service.call_at(self._runtime.clock.now() + delay, self._fire)
         else:
-            self.due = _next(self.directive, self.due)
+            self.due = next_tick(self.directive, self.due)
             if self.due is _NEVER:
                 self._forget()
             else:
@@ -130,8 +130,8 @@ class Armed:
         if now < self.due - _ROUNDING:  # the wall clock was set back, or it was only a look
             self._sleep()
             return
-        due = _last_ticks(cron, self.due, now)
-        for tick in _sent(cron.misfire, due, now):
+        due = latest_ticks(cron, self.due, now)
+        for tick in sent_ticks(cron.misfire, due, now):
             if self._server.waiting < self._server.spec.mailbox:
                 self._send(tick)
             # Else nobody has had time for the ticks before: this one is missed, the next will tell.
@@ -157,7 +157,7 @@ _ON_TIME = timedelta(seconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def _next(cron: Cron, moment: datetime) -> datetime:
+def next_tick(cron: Cron, moment: datetime) -> datetime:
     """When a job is due after a moment; the calendar has an end."""
     try:
         return cron.next_after(moment)
@@ -165,7 +165,7 @@ def _next(cron: Cron, moment: datetime) -> datetime:
         return _NEVER
 
 
-def _sent(misfire: str, due: list[datetime], now: datetime) -> list[datetime]:
+def sent_ticks(misfire: str, due: list[datetime], now: datetime) -> list[datetime]:
     """Which of the ticks that are due are sent. All but the last were missed; so was that, if it is late as well."""
     if misfire == "all" or len(due) == 1:
         return due
@@ -174,7 +174,7 @@ def _sent(misfire: str, due: list[datetime], now: datetime) -> list[datetime]:
     return due[-1:]
 
 
-def _last_ticks(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
+def latest_ticks(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
     """The last hundred of the ticks that are due, from `first` on.
 
     There may be thousands when the clock jumps; so the search begins near the end, and goes back in growing steps.
@@ -184,7 +184,7 @@ def _last_ticks(cron: Cron, first: datetime, now: datetime) -> list[datetime]:
         from_the_first = now - first <= back
         found = [first] if from_the_first else []
         since = first if from_the_first else now - back
-        while (tick := _next(cron, since)) <= now:
+        while (tick := next_tick(cron, since)) <= now:
             found.append(tick)
             since = tick
         if from_the_first or len(found) >= _MOST_MISFIRES:

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
@@ -30,6 +30,7 @@ from ..agents import (
 )
 from ..agents._turns import definition_of, take_turn
 from ..signals import Signal
+from ..storage import AgentKey
 from ..supervision import Crashed, ExitReason, Normal, Shutdown
 from ..supervision._reasons import captured
 from ._delivery import Delivery, OpenAsk, Settling
@@ -39,11 +40,12 @@ from ._family import Family
 from ._policy import EmitErrors, MaxErrors
 
 if TYPE_CHECKING:
+    from ._effect import Effect
     from ._life import AgentLife
     from ._runtime import Runtime
     from ._spec import AgentSpec
 
-__all__ = ["REFUSALS", "AgentServer", "Waiter"]
+__all__ = ["OUR_CODE", "REFUSALS", "AgentServer", "Waiter", "decide", "reason_data", "settling_for"]
 
 REFUSALS = (Rejected, UnhandledSignal, InvalidSignalData, Overflow)
 """A refused signal is no crash: the state stays, the caller is told, the error policy is asked."""
@@ -81,12 +83,16 @@ class AgentServer:
         effects: how many of its effects wait or run.
         errors: errors of this life, for `max_errors`.
         sequence: how many turns were committed.
+        is_leaving: whether it leaves memory, and can come back.
+        active_at: when it last had something to do; None if nobody wants to know.
     """
+
+    is_durable: ClassVar[bool] = False
 
     __slots__ = (
         "_asks", "_asks_policy", "_closing", "_control", "_inner", "_inner_room", "_is_stopped", "_queued", "_receive",
-        "_send", "_waiters", "address", "agent", "definition", "effects", "ended", "errors", "family", "last_life",
-        "life", "reason", "restarts", "runtime", "sequence", "spec", "suspended",
+        "_send", "_waiters", "active_at", "address", "agent", "definition", "effects", "ended", "errors", "family",
+        "is_leaving", "last_life", "life", "reason", "restarts", "runtime", "sequence", "spec", "suspended",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
@@ -105,6 +111,8 @@ class AgentServer:
         self.effects = 0
         self.errors = 0
         self.sequence = 0
+        self.is_leaving = False
+        self.active_at: float | None = None
         self._closing: ExitReason | None = None
         self._is_stopped = False
         self._asks_policy = False
@@ -227,6 +235,12 @@ class AgentServer:
         )
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits to be handled, and nobody waits for it; its effects apart."""
+        life = self.life
+        return life is not None and not life.is_ending and not (self.waiting or self._waiters or self._asks)
+
+    @property
     def waiting(self) -> int:
         """How many signals wait."""
         number = len(self._control or ()) + len(self._inner or ())
@@ -246,6 +260,10 @@ class AgentServer:
             delivery.ask.hold()
         self._wake()
         return True
+
+    def offer_nowait(self, delivery: Delivery) -> bool:
+        """As `offer`, also of a signal that a durable agent stores: whether that worked is not waited for."""
+        return self.offer(delivery)
 
     async def accept_from_outside(self, delivery: Delivery) -> None:
         """As `accept`, but waits until the agent's own effects have caught up, too.
@@ -319,10 +337,8 @@ class AgentServer:
         # What the runtime has to tell it is dropped without a word.
         waiting = [each for each in self._control or () if not each.signal.type.startswith("prunella.")]
         waiting += self._inner or ()
+        accepted = len(waiting) + self.waiting - len(self._control or ()) - len(self._inner or ())
         self._control = self._inner = None
-        accepted = len(waiting)
-        if self._receive is not None:
-            accepted += self._receive.statistics().current_buffer_used
         while (delivery := self._received()) is not None:
             waiting.append(delivery)
         for index, delivery in enumerate(waiting):
@@ -400,7 +416,7 @@ class AgentServer:
                 except Exception as error:  # A fault of ours: it must not leave the caller without an answer.
                     delivery.drop(self.about(AgentCrashed(Crashed(captured(error)))))
                     raise
-            if delivery.ask is not None:
+            if delivery.ask is not None and (delivery.withdrawn or not self.is_durable):
                 delivery.ask.release()
             if time.perf_counter() >= until:
                 break
@@ -446,7 +462,7 @@ class AgentServer:
             return context
 
         try:
-            agent, directives = runtime.turn_context.run(_decide, self.agent, signal, make_context, runtime.strict)
+            agent, directives = runtime.turn_context.run(decide, self.agent, signal, make_context, runtime.strict)
             if directives:
                 self._check(directives)
         except REFUSALS as error:
@@ -482,6 +498,8 @@ class AgentServer:
 
     def _commit(self, agent: Agent) -> None:
         self.sequence += 1
+        if self.active_at is not None:
+            self.active_at = self.runtime.clock.now()
         if agent is not self.agent:
             self.agent = agent
             if self._waiters is not None:
@@ -490,9 +508,10 @@ class AgentServer:
     def _hand_over(self, directives: tuple[Directive, ...], delivery: Delivery) -> None:
         settling: Settling | None = None
         if delivery.settle and delivery.answer is not None:
-            settling = _settling_for(self, delivery)
+            settling = settling_for(self, delivery)
         life = self.life
         assert life is not None
+        delivery.sequence = self.sequence
         life.hands_over()
         for index, directive in enumerate(directives):
             if isinstance(directive, Stop):
@@ -509,7 +528,7 @@ class AgentServer:
         self.apply_policy(error, delivery.signal)
 
     def _crashed(self, delivery: Delivery, error: BaseException) -> None:
-        reason = Crashed(captured(error, skip=_OUR_CODE))
+        reason = Crashed(captured(error, skip=OUR_CODE))
         life = self.life
         assert life is not None
         self.runtime.reports.poison(self, delivery.signal, reason)
@@ -572,6 +591,27 @@ class AgentServer:
             finally:
                 self._asks_policy = False
 
+    # Effects under way, of which an agent that is durable takes note.
+
+    @property
+    def key(self) -> AgentKey:
+        """What it is called beyond its runtime."""
+        return AgentKey(self.runtime.name, self.address.partition, self.address.id)
+
+    def derived_id(self, place: tuple[int, int], label: str = "") -> str | None:
+        """The id of a signal that a directive sends, if it has to be the same whenever that is done."""
+        return None
+
+    def effect_begins(self, effect: Effect) -> bool:
+        """An effect begins; tells whether whoever waits for it has waited through an earlier try."""
+        return False
+
+    def effect_ends(self, effect: Effect) -> None:
+        """It has been done, or has failed, or was called off."""
+
+    def effect_stays_open(self, effect: Effect) -> None:
+        """It was cut off by the end of a life, and is to be done by the next."""
+
     # Waiting for states.
 
     def add_waiter(self, waiter: Waiter) -> None:
@@ -607,16 +647,16 @@ class AgentServer:
 
 
 @disable_ki_protection
-def _decide(
+def decide(
     agent: Agent, signal: Signal, make_context: Callable[[], Context], strict: bool
 ) -> tuple[Agent, tuple[Directive, ...]]:
     return take_turn(agent, signal, make_context, strict=strict)
 
 
-_OUR_CODE = frozenset({AgentServer.handle.__code__, _decide.__code__, take_turn.__code__})
+OUR_CODE = frozenset({AgentServer.handle.__code__, decide.__code__, take_turn.__code__})
 
 
-def _settling_for(server: AgentServer, delivery: Delivery) -> Settling:
+def settling_for(server: AgentServer, delivery: Delivery) -> Settling:
     from ._errors import DirectiveFailed
 
     answer = delivery.answer

@@ -45,7 +45,13 @@ class SignalMaker:
         return signal if cause is None else _traced(signal, cause, span)
 
     def caused(
-        self, type: str, data: Any, server: AgentServer, cause: Signal | None, span: str | None = None
+        self,
+        type: str,
+        data: Any,
+        server: AgentServer,
+        cause: Signal | None,
+        span: str | None = None,
+        id: str | None = None,
     ) -> Signal:
         """A signal of an agent's own work, such as the result of a `Run`.
 
@@ -54,20 +60,30 @@ class SignalMaker:
             server: the agent.
             cause: what has caused it: its trace goes on.
             span: the span of the effect that brought it, if that was told to anybody.
+            id: its id; a new one by default.
         """
-        signal = Signal(type, data, source=_source(server), time=self._time())
+        signal = Signal(type, data, source=_source(server), id=_or_new(id), time=self._time())
         return signal if cause is None else _traced(signal, cause, span)
 
-    def emitted(self, directive: Any, server: AgentServer, cause: Signal) -> Signal:
+    def emitted(self, directive: Any, server: AgentServer, cause: Signal, id: str | None = None) -> Signal:
         """The signal of an `Emit` or `Ask`."""
         if directive.signal is not None:
             return _traced(directive.signal, cause)
         subject = getattr(directive, "subject", None)
         data = {} if directive.data is None else directive.data
-        signal = Signal(directive.type, data, source=_source(server), subject=subject, time=self._time())
+        signal = Signal(
+            directive.type, data, source=_source(server), subject=subject, id=_or_new(id), time=self._time()
+        )
         return _traced(signal, cause)
 
-    def scheduled(self, directive: Any, server: AgentServer, cause: Signal | None, due: datetime | None) -> Signal:
+    def scheduled(
+        self,
+        directive: Any,
+        server: AgentServer,
+        cause: Signal | None,
+        due: datetime | None,
+        id: str | None = None,
+    ) -> Signal:
         """The signal of a schedule, or of one tick: each has an id and a time of its own.
 
         Args:
@@ -81,13 +97,17 @@ class SignalMaker:
             data = {**data, "scheduled_for": due.isoformat()}
         whole: Signal | None = directive.signal
         if whole is None:
-            signal = Signal(directive.type, data, source=_source(server), time=self._time())
+            signal = Signal(directive.type, data, source=_source(server), id=_or_new(id), time=self._time())
         else:
-            signal = whole.__replace__(id=new_id(), time=self._time(), data=data)
+            signal = whole.__replace__(id=id or new_id(), time=self._time(), data=data)
         return signal if cause is None else _traced(signal, cause)
 
     def _time(self) -> datetime | LeftOut:
         return self._clock.wall_now() if self._own_time else LEFT_OUT
+
+
+def _or_new(id: str | None) -> str | LeftOut:
+    return LEFT_OUT if id is None else id
 
 
 def _source(server: AgentServer) -> str:

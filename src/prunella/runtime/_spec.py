@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
 import attrs
 
-from ..agents import Address, Agent
+from ..agents import Address, Agent, Durable
 from ..agents._turns import definition_of
 from ..conversion import Map
 from ..signals import Route
@@ -48,7 +48,8 @@ class AgentSpec(Generic[A]):
             `max_errors(n)`, `emit(type)`, or a function of the agent and the error.
         partition: the part of the runtime in which its id is unique.
         isolation: ``task``.
-        durable: not without a storage.
+        durable: whether its turns are stored, and how (`Durable`); by default what its class says. It needs a
+            runtime with a storage.
         parent: the address of its parent, for an agent that is to be born as a child of another.
         tag: what its parent calls it.
         on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
@@ -87,6 +88,7 @@ class AgentSpec(Generic[A]):
     debug: bool
     _initial: Any = attrs.field(eq=False, repr=False)
     _named: bool = attrs.field(eq=False, repr=False)
+    durability: Durable | None = attrs.field(eq=False, repr=False)
 
     kind: ClassVar[ChildKind] = ChildKind.WORKER
     significant: ClassVar[bool] = False
@@ -168,6 +170,7 @@ class AgentSpec(Generic[A]):
             debug,
             definition.initial(state, owner=owner),
             named,
+            _durability(owner, durable, definition.durable),
         )
 
     @property
@@ -185,9 +188,23 @@ class AgentSpec(Generic[A]):
         return self
 
     def _life(self, host: LiveSupervisor, slot: Slot) -> HostedLife:
-        from ._life import AgentLife
+        if self.durability is None:
+            from ._life import AgentLife
 
-        return AgentLife(host, slot)
+            return AgentLife(host, slot)
+        from ._durable_life import DurableLife
+
+        return DurableLife(host, slot)
+
+
+def _durability(owner: str, durable: Any, of_class: Durable | None) -> Durable | None:
+    if durable is None:
+        return of_class
+    if isinstance(durable, bool):
+        return (of_class or Durable()) if durable else None
+    if not isinstance(durable, Durable):
+        raise InvalidSpec(owner, "durable", "True, False, a Durable, or None for what the class says", durable)
+    return durable
 
 
 def _choice(owner: str, field: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -202,9 +219,8 @@ def check_durability(spec: Any) -> None:
     Raises:
         InvalidSpec: the spec, or one below it, is that of a durable agent.
     """
-    if isinstance(spec, AgentSpec):
-        durable = definition_of(spec.agent).durable if spec.durable is None else spec.durable
-        if durable:
-            raise InvalidSpec(f"AgentSpec {spec.id!r}", "durable", "False in a runtime without a storage", durable)
+    if isinstance(spec, AgentSpec) and spec.durability is not None:
+        expected = "False in a runtime without a storage: see open_runtime(storage=)"
+        raise InvalidSpec(f"AgentSpec {spec.id!r}", "durable", expected, spec.durability)
     for child in getattr(spec, "children", ()):
         check_durability(child)

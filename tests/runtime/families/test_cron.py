@@ -12,7 +12,7 @@ from tests.runtime.families.agents import Log, do, settle
 from prunella.agents import Cron
 from prunella.runtime import AgentRef, Runtime, open_runtime
 from prunella.runtime._clock import RuntimeClock
-from prunella.runtime._schedules import _last_ticks, _sent
+from prunella.runtime._schedules import latest_ticks, sent_ticks
 
 EPOCH = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -153,8 +153,8 @@ def test_the_last_hundred_are_those_that_one_would_find_one_by_one(expression: s
     one_by_one = [first]
     while (tick := cron.next_after(one_by_one[-1])) <= now:
         one_by_one.append(tick)
-    assert _last_ticks(cron, first, now) == one_by_one[-100:]
-    assert _sent("once", one_by_one[-100:], now) == one_by_one[-1:]
+    assert latest_ticks(cron, first, now) == one_by_one[-100:]
+    assert sent_ticks("once", one_by_one[-100:], now) == one_by_one[-1:]
 
 
 # The wall clock is set.

@@ -1,0 +1,385 @@
+"""What a runtime with a storage has besides: its journal, and the agents that are stored and not in memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any, final
+
+import attrs
+
+from ..agents import Address, Agent, AgentError, AgentNotFound, RestoreFailed
+from ..agents._plain import named
+from ..agents._turns import definition_of
+from ..errors import InvalidArgument, PrunellaError
+from ..signals import new_id
+from ..storage import AgentKey, AgentRecord, DeadLetter, Outbox, Storage, agent_of, opened, restored_state, state_at
+from ..supervision._core import Request, Verb
+from ._delivery import Answer
+from ._errors import EffectsRunning
+from ._journal import Journal
+from ._spec import AgentSpec
+from ._spec_data import meta_of, parent_of, spec_from_data
+
+if TYPE_CHECKING:
+    from ..supervision._life import HostedLife
+    from ..supervision._service import Timer
+    from ._durable_server import DurableServer
+    from ._runtime import Runtime
+    from ._server import AgentServer
+
+__all__ = ["HIBERNATED", "Durability", "Sleeper"]
+
+HIBERNATED = "hibernated"
+"""The detail of the exit reason of an agent that leaves memory."""
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@final
+class Sleeper:
+    """An agent that is stored, and can be woken.
+
+    Attributes:
+        agent: its class; None if it is not known yet.
+        spec: how it is started; None if that is stored.
+        life: its last life, if a supervisor of the user's own keeps its place.
+        waking: who waits for it to be woken; None if nobody is waking it.
+    """
+
+    __slots__ = ("agent", "life", "spec", "waking")
+
+    def __init__(self, agent: type[Agent] | None = None, spec: AgentSpec[Any] | None = None) -> None:
+        self.agent = agent
+        self.spec = spec
+        self.life: HostedLife | None = None
+        self.waking: list[Answer] | None = None
+
+
+@final
+class Durability:
+    """The storage of a runtime, and everything that hangs on it.
+
+    Attributes:
+        storage: where agents are kept.
+        owner: the name under which this runtime owns them.
+        gives_way: whether other owners that are alive keep what they have.
+        journal: what writes.
+    """
+
+    def __init__(self, runtime: Runtime, storage: Storage, *, gives_way: bool, agents: Iterable[type[Agent]]) -> None:
+        self._runtime = runtime
+        self.storage = storage
+        self.owner = f"{runtime.name}/{new_id()}"
+        self.gives_way = gives_way
+        self.journal = Journal(runtime, storage, self.owner)
+        self._known = {definition_of(agent).name: agent for agent in agents}
+        self._sleepers: dict[Address, Sleeper] = {}
+        self._due: list[tuple[datetime, int, Address]] = []
+        self._numbers = count()
+        self._timer: Timer | None = None
+        self._stack = AsyncExitStack()
+
+    # Opening and closing.
+
+    async def open(self) -> None:
+        """Opens the storage."""
+        await self._stack.enter_async_context(opened(self.storage, exclusive=True))
+
+    async def close(self) -> None:
+        """Lets go of it."""
+        await self._stack.aclose()
+
+    async def begin(self) -> None:
+        """Finds what is stored, and starts what has something to do."""
+        after = None
+        working: list[AgentRecord] = []
+        while True:
+            records = await self.storage.agents(self._runtime.name, after=after)
+            for record in records:
+                if record.spec is None and record.is_readable:
+                    continue  # It is started by others, or has ended for good.
+                address = record.key.address
+                if self._runtime.find(address) is None:
+                    self._sleepers[address] = Sleeper()
+                    self._runtime.families.sleeps(address, *_family_of(record))
+                    if record.has_work:
+                        working.append(record)
+            if not records:
+                break
+            after = records[-1].key
+        for due in await self.storage.due(self._runtime.name, until=_NEVER, limit=1_000_000):
+            if due.key.address in self._sleepers:
+                heapq.heappush(self._due, (due.due, next(self._numbers), due.key.address))
+        for record in working:
+            try:
+                await self.wake(record.key.address)
+            except AgentError as error:
+                self._runtime.reports.storage_trouble(f"agent {record.key.address} cannot be started", error)
+        self._set_timer()
+
+    # Sleepers.
+
+    def can_wake(self, address: Address) -> bool:
+        """Whether an agent that is not in memory comes back when it is asked for."""
+        return address in self._sleepers
+
+    def sleepers(self) -> tuple[tuple[Address, type[Agent]], ...]:
+        """Those that can be woken, with their classes where these are known."""
+        return tuple((address, sleeper.agent or Agent) for address, sleeper in self._sleepers.items())
+
+    def forgets(self, address: Address) -> None:
+        """An agent is in memory again, or nowhere."""
+        self._sleepers.pop(address, None)
+
+    async def wake(self, address: Address) -> AgentServer:
+        """Brings an agent back into memory.
+
+        Raises:
+            AgentNotFound: there is no such agent.
+            AgentError, StorageError: it cannot be brought back.
+        """
+        while True:
+            server = self._runtime.find(address)
+            if server is not None and server.is_open:
+                return server
+            sleeper = self._sleepers.get(address)
+            if sleeper is None:
+                raise self._runtime.absent(address)
+            if server is not None:
+                await self._runtime.wait_gone(server)  # It is still leaving.
+            elif sleeper.waking is not None:
+                answer = Answer()
+                sleeper.waking.append(answer)
+                await answer.wait()
+            else:
+                await self._wake(address, sleeper)
+
+    async def _wake(self, address: Address, sleeper: Sleeper) -> None:
+        sleeper.waking = []
+        try:
+            if sleeper.life is not None:
+                await self._start_again(sleeper.life)
+            else:
+                spec = sleeper.spec or await self._stored_spec(address)
+                await self._runtime.start_spec(spec)
+        finally:
+            waiting, sleeper.waking = sleeper.waking, None
+            if self._sleepers.get(address) is sleeper and self._runtime.find(address) is not None:
+                del self._sleepers[address]
+            for answer in waiting:
+                answer.give(None)
+
+    async def _start_again(self, life: HostedLife) -> None:
+        """Starts a child of a supervisor of the user's own again."""
+        request = _Restart(Verb.RESTART, life.slot.spec.id)
+        life.host.core.ask(request)
+        if not request.answered:
+            await request.answer_to_come.wait()
+        if request.error is not None:
+            raise request.error
+
+    async def _stored_spec(self, address: Address) -> AgentSpec[Any]:
+        key = self.key_of(address)
+        record = await self.storage.find(key)
+        if record is None:
+            raise self._runtime.absent(address)
+        if record.spec is None:
+            raise _about(RestoreFailed("how it is to be started cannot be read"), address)
+        try:
+            agent = self._class_of(record)
+            try:
+                return spec_from_data(agent, address, record.spec)
+            except InvalidArgument:
+                # A field without default: what is stored has it.
+                stored = await self.storage.load(key)
+                if stored is None:
+                    raise
+                state = agent_of(agent, *restored_state(stored.snapshot, stored.commits))
+                return spec_from_data(agent, address, record.spec, state)
+        except RestoreFailed as error:
+            raise _about(error, address) from error.__cause__
+        except (PrunellaError, ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise _about(RestoreFailed(f"how it is to be started cannot be read: {error}"), address) from error
+
+    def _class_of(self, record: AgentRecord) -> type[Agent]:
+        """The class of a stored agent: one that the runtime was given, or has run, or that is found by its name."""
+        code = record.code
+        agent = self._known.get(code.name) or self._runtime.class_named(code.name)
+        if agent is None:
+            try:
+                agent = named(code.reference)
+            except (ImportError, AttributeError, ValueError) as error:
+                problem = f"its class {code.reference!r} is not found: see open_runtime(agents=)"
+                raise RestoreFailed(problem) from error
+        if not (isinstance(agent, type) and issubclass(agent, Agent)) or definition_of(agent).name != code.name:
+            raise RestoreFailed(f"{code.reference!r} is no class of agents named {code.name!r}")
+        return agent
+
+    def key_of(self, address: Address) -> AgentKey:
+        """What an agent is called in the storage."""
+        return AgentKey(self._runtime.name, address.partition, address.id)
+
+    # Leaving memory.
+
+    async def hibernate(self, server: DurableServer, *, force: bool) -> None:
+        """Lets an agent leave memory.
+
+        Raises:
+            EffectsRunning: effects of it run, and `force` was not asked for.
+            AgentStopped: it has ended meanwhile.
+        """
+        while not server.is_quiet:
+            if server.effects and not force:
+                raise server.about(EffectsRunning(server.effects))
+            if not server.is_open:
+                return
+            await server.until_quiet()
+        if server.effects and not force:
+            raise server.about(EffectsRunning(server.effects))
+        self.leave(server)
+        await self._runtime.wait_gone(server)
+
+    def leave(self, server: DurableServer) -> None:
+        """It leaves memory now: everything of it is written."""
+        sleeper = Sleeper(server.spec.agent, server.spec)
+        life = server.life
+        assert life is not None
+        if life.host is not self._runtime.supervisor_of_later:
+            sleeper.life = life
+        self._sleepers[server.address] = sleeper
+        due = server.alarms.next_due()
+        if due is not None:
+            heapq.heappush(self._due, (due, next(self._numbers), server.address))
+            self._set_timer()
+        server.leaves()
+        had_effects = bool(server.effects)
+        self._runtime.begin_stop(server, HIBERNATED)
+        if had_effects:
+            life.cut_off()
+
+    # Schedules of those that sleep.
+
+    def _set_timer(self) -> None:
+        service, clock = self._runtime.service, self._runtime.clock
+        if self._timer is not None:
+            service.cancel(self._timer)
+            self._timer = None
+        if self._due and not self._runtime.is_closing:
+            delay = max(0.0, min(60.0, (self._due[0][0] - clock.wall_now()).total_seconds()))
+            self._timer = service.call_at(clock.now() + delay, self._wake_the_due)
+
+    def _wake_the_due(self) -> None:
+        self._timer = None
+        now = self._runtime.clock.wall_now()
+        while self._due and self._due[0][0] <= now:
+            _, _, address = heapq.heappop(self._due)
+            if address in self._sleepers:
+                self.journal.soon(_Wake(self, address))
+        self._set_timer()
+
+    # What can be asked of it.
+
+    async def retry(self, server: DurableServer) -> None:
+        """Tries once more to read the state of an agent that is quarantined.
+
+        Raises:
+            RestoreFailed: it still cannot be read.
+        """
+        from ._durable_life import open_stored
+
+        if server.quarantine is None or server.life is None:
+            return
+        try:
+            await open_stored(server, is_recorded=server.life.host is self._runtime.supervisor_of_later)
+        except RestoreFailed as error:
+            server.quarantine = server.about(error)
+            raise
+        server.released()
+
+    async def forget(self, address: Address) -> None:
+        """Deletes everything of an agent."""
+        self.forgets(address)
+        await self.storage.forget(self.key_of(address))
+        self._runtime.forget_tombstone(address)
+
+    async def dead_letters(self, address: Address) -> tuple[DeadLetter, ...]:
+        """Signals that were put aside."""
+        return await self.storage.dead_letters(self.key_of(address))
+
+    async def redrive(self, address: Address, id: str | None) -> int:
+        """Puts dead letters back into the mailbox."""
+        key = self.key_of(address)
+        number = await self.storage.redrive(key, id, now=self._runtime.clock.wall_now())
+        if number:
+            server: Any = await self._runtime.awake(address)
+            stored = await self.storage.load(key)
+            for each in () if stored is None else stored.waiting:
+                server.take_mail(each.signal, each.deliveries)
+        return number
+
+    async def discard(self, address: Address, id: str | None) -> int:
+        """Deletes dead letters."""
+        return await self.storage.discard(self.key_of(address), id)
+
+    async def state_at(self, agent: type[Any], address: Address, until: int | datetime | None) -> Any:
+        """The state of an agent after a turn, or at a time."""
+        return await state_at(
+            self.storage, agent, address.id, partition=address.partition, runtime=self._runtime.name, until=until
+        )
+
+    async def class_of(self, address: Address) -> type[Agent]:
+        """The class of a stored agent.
+
+        Raises:
+            AgentNotFound: no such agent is stored.
+        """
+        record = await self.storage.find(self.key_of(address))
+        if record is None:
+            raise _about(AgentNotFound(address.id), address)
+        return self._class_of(record)
+
+    async def outbox(self) -> Outbox:
+        """How many directives are open, and since when."""
+        return await self.storage.outbox(self._runtime.name)
+
+
+@final
+class _Restart(Request):
+    """The restart of a child that somebody waits for."""
+
+    __slots__ = ("answer_to_come",)
+
+    def __init__(self, verb: Verb, subject: Any) -> None:
+        super().__init__(verb, subject)
+        self.answer_to_come = Answer()
+
+    def wake(self) -> bool:
+        return self.answered and self.answer_to_come.give(None)
+
+
+@final
+@attrs.frozen
+class _Wake:
+    """Brings an agent back because a schedule of it is due."""
+
+    durability: Durability
+    address: Address
+
+    async def __call__(self) -> None:
+        if self.durability.can_wake(self.address):
+            await self.durability.wake(self.address)
+
+
+def _family_of(record: AgentRecord) -> tuple[Address | None, str, Mapping[str, Any]]:
+    spec = record.spec or {}
+    parent = parent_of(spec)
+    return (None, "", {}) if parent is None else (*parent, meta_of(spec))
+
+
+def _about(error: Any, address: Address) -> Any:
+    error.address = address
+    return error

@@ -1,0 +1,255 @@
+"""One life of a durable agent: the first begins when its state was read, and each ends when all of it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..agents import RestoreFailed
+from ..signals import Signal
+from ..storage import (
+    Commit,
+    StorageError,
+    StoredAgent,
+    Write,
+    agent_of,
+    restored_state,
+    snapshot_of,
+)
+from ..supervision import Crashed, ExitReason, Shutdown
+from ..supervision._reasons import captured
+from ._durable_server import DurableServer
+from ._life import AgentLife, EffectTask
+
+if TYPE_CHECKING:
+    from ..agents import Agent
+    from ..supervision._live import LiveSupervisor
+    from ..supervision._records import Slot
+    from ..supervision._service import Timer
+
+__all__ = ["DurableLife", "open_stored"]
+
+_SECONDS_TO_SETTLE = 10.0
+_MOST_SUSPECTS = 64
+"""So many turns may be decided and not written; what waits behind them cannot have been in a turn."""
+
+
+class DurableLife(AgentLife):
+    """One life of a durable agent."""
+
+    __slots__ = ("_opening", "_settle_timer", "_settles")
+
+    server: DurableServer
+
+    def __init__(self, host: LiveSupervisor, slot: Slot) -> None:
+        super().__init__(host, slot)
+        self._opening: EffectTask | None = None
+        self._settles = False
+        self._settle_timer: Timer | None = None
+
+    # Beginning.
+
+    def _take_place(self) -> None:
+        server = self.server
+        if server.is_loaded:
+            self._begin()
+        else:
+            self._opening = EffectTask(self, "restoring", self._open, is_work=False, on_cut=self._not_opened)
+            self._opening.begin()
+
+    async def _open(self) -> None:
+        server = self.server
+        try:
+            await open_stored(server, is_recorded=self.host is server.runtime.supervisor_of_later)
+        except RestoreFailed as error:
+            server.quarantine = server.about(error)
+            server.runtime.reports.quarantined(server, error)
+        except Exception as error:
+            self._not_opened(None, error)
+            return
+        self._opening = None
+        self._begin()
+        if server.suspects:
+            self._begin_suspects()
+
+    def _begin(self) -> None:
+        super()._begin()
+        if self.server.suspects and self._opening is None and self.server.restarts > 0:
+            self._begin_suspects()
+
+    def _not_opened(self, reason: ExitReason | None, failure: BaseException | None) -> None:
+        self._opening = None
+        self.error = failure
+        if self._ending is None:
+            self._ending = Shutdown() if failure is None else Crashed(captured(failure))
+        self.server.never_began()
+
+    def _begin_suspects(self) -> None:
+        EffectTask(self, "what waited", self._take_suspects, is_work=True, on_cut=lambda reason, failure: None).begin()
+
+    async def _take_suspects(self) -> None:
+        """Handles what waited when the last owner died, one after another, each counted before."""
+        server = self.server
+        assert server.runtime.durability is not None
+        storage = server.runtime.durability.storage
+        while server.suspects:
+            stored = server.suspects[0]
+            deliveries = stored.deliveries
+            try:
+                if deliveries < server.policy.max_deliveries:
+                    taken = await storage.take(server.key, server.claim, after=stored.position - 1, limit=1)
+                    if not taken or taken[0].position != stored.position:
+                        server.suspects.popleft()
+                        continue
+                    deliveries = taken[0].deliveries
+                    server.take_mail(stored.signal, deliveries - 1)
+                else:
+                    server.bury_stored(stored)
+            except StorageError:
+                await trio.sleep(0.5)
+                continue
+            except Exception:
+                return  # Another owner has it.
+            server.suspects.popleft()
+            await server.until_handled(stored.signal.id)
+        server.cleared()
+
+    # Ending.
+
+    def stop(self) -> None:
+        if self._opening is not None and not (self.ended or self.stopping):
+            self.stopping = True
+            self._ending = self.stop_reason
+            self._opening.cancel(self._ending)
+            return
+        super().stop()
+
+    def kill(self) -> None:
+        self._settles = True  # It is not waited for.
+        super().kill()
+
+    def _finish(self, reason: ExitReason) -> None:
+        server = self.server
+        if self.ended or self._settle_timer is not None:
+            return
+        if (
+            self.started
+            and not self._settles
+            and not isinstance(reason, Crashed)
+            and server.fence is None
+            and server.has_unwritten
+        ):
+            self._settles = True
+            self._ending = reason
+            when = trio.current_time() + _SECONDS_TO_SETTLE
+            self._settle_timer = self.host.tree.service.call_at(when, self._settled)
+            server.when_settled(self._settled)
+            return
+        super()._finish(reason)
+
+    def _settled(self) -> None:
+        if self._settle_timer is None or self.ended:
+            return
+        self.host.tree.service.cancel(self._settle_timer)
+        self._settle_timer = None
+        self.server.forget_settled()
+        assert self._ending is not None
+        self._finish(self._ending)
+
+
+async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
+    """Claims what is stored of an agent, and reads it.
+
+    Args:
+        server: the agent.
+        is_recorded: whether its spec is stored, so that it is started again by itself.
+
+    Raises:
+        Fenced: another owner is alive, and this one gives way.
+        RestoreFailed: it cannot be read.
+        StorageError: the storage does not do what it is asked for.
+    """
+    from ._spec_data import spec_to_data
+
+    durability = server.runtime.durability
+    assert durability is not None
+    storage, key = durability.storage, server.key
+    clock = server.runtime.clock
+    before = await storage.find(key)
+    record = await storage.claim(
+        key,
+        server.code,
+        owner=durability.owner,
+        now=clock.wall_now(),
+        refuse=durability.gives_way,
+        spec=spec_to_data(server.spec, server.runtime.families.meta_of(server)) if is_recorded else None,
+    )
+    server.claim = record.claim
+    server.is_recorded = is_recorded or record.spec is not None
+    stored = await storage.load(key)
+    if stored is None:
+        raise RestoreFailed("it was deleted meanwhile")
+    sequence = stored.record.sequence
+    if not sequence and stored.snapshot is None:
+        now = clock.wall_now()
+        await _written(server, Write(key, server.claim, now, snapshot=snapshot_of(server.spec._initial, 0, now)))
+        server.begins_first()
+    else:
+        version, state = restored_state(stored.snapshot, stored.commits)
+        agent = agent_of(server.spec.agent, version, state)
+        if version != server.definition.version:
+            sequence += 1
+            await _written(server, _migrated(server, agent, sequence))
+        server.restore(agent, sequence, stored)
+        for turn in server.causes():
+            commits = await _kept(server, turn)
+            if commits:
+                server.cause_found(turn, commits[0].signal)
+    was_unclean = before is not None and before.owner is not None
+    waiting = stored.waiting
+    if was_unclean and waiting:
+        server.suspect(waiting[:_MOST_SUSPECTS])
+        waiting = waiting[_MOST_SUSPECTS:]
+    for each in waiting:
+        server.take_mail(each.signal, each.deliveries)
+    if len(stored.waiting) == 1000:
+        await _take_rest(server, stored)
+
+
+async def _kept(server: DurableServer, turn: int) -> tuple[Commit, ...]:
+    from ..storage import HistoryGone
+
+    assert server.runtime.durability is not None
+    try:
+        return await server.runtime.durability.storage.commits(server.key, after=turn - 1, limit=1)
+    except (HistoryGone, RestoreFailed):
+        return ()
+
+
+async def _take_rest(server: DurableServer, stored: StoredAgent) -> None:
+    """More waits than is read at once."""
+    assert server.runtime.durability is not None
+    position = stored.waiting[-1].position
+    while True:
+        taken = await server.runtime.durability.storage.take(server.key, server.claim, after=position, limit=1000)
+        for each in taken:
+            server.take_mail(each.signal, each.deliveries - 1)
+        if len(taken) < 1000:
+            return
+        position = taken[-1].position
+
+
+async def _written(server: DurableServer, write: Write) -> None:
+    assert server.runtime.durability is not None
+    (outcome,) = await server.runtime.durability.storage.append(write)
+    if outcome is not None:
+        raise outcome
+
+
+def _migrated(server: DurableServer, agent: Agent, sequence: int) -> Write:
+    """The turn that stores what migrations have made of a state."""
+    now = server.runtime.clock.wall_now()
+    signal = Signal("prunella.migrated", {}, time=now)
+    commit = Commit(sequence, server.claim, signal, now, 0, server.code, changes=agent.to_data())
+    return Write(server.key, server.claim, now, (commit,))

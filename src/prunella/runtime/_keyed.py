@@ -1,0 +1,155 @@
+"""Agents by key: started when they are asked for, and gone when nobody has asked for a while."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+from ..agents import Address, Agent
+from ..agents._turns import definition_of
+from ..errors import InvalidArgument
+from ..supervision import AlreadyStarted
+from ..supervision._policies import check_seconds
+from ._ref import AgentRef
+from ._spec import AgentSpec
+
+if TYPE_CHECKING:
+    from ._runtime import Runtime
+    from ._server import AgentServer
+
+__all__ = ["Keyed", "checked_keyed"]
+
+A = TypeVar("A", bound=Agent)
+
+_IDLE = "idle"
+
+
+@final
+class Keyed(Generic[A]):
+    """Agents of one class, one for each key; `Runtime.keyed` gives it."""
+
+    def __init__(
+        self, runtime: Runtime, agent: type[A], name: str, idle_timeout: float, options: dict[str, Any]
+    ) -> None:
+        self._runtime = runtime
+        self._agent = agent
+        self._name = name
+        self._idle_timeout = idle_timeout
+        self._options = options
+
+    def __repr__(self) -> str:
+        return f"<agents {self._name!r} by key>"
+
+    def _is_like(self, other: Keyed[Any]) -> bool:
+        mine = self._agent, self._idle_timeout, self._options
+        return mine == (other._agent, other._idle_timeout, other._options)
+
+    async def get(self, key: str, *, partition: str | None = None, state: Any = None) -> AgentRef[A]:
+        """The agent of a key, started if it is not there.
+
+        Args:
+            key: which one; its id is `name/key`.
+            partition: its partition.
+            state: its first state, if it was never there.
+
+        Raises:
+            InvalidArgument, InvalidSpec: the key is no text, or the state does not fit.
+            RestoreFailed: its stored state cannot be read.
+            StorageError: the storage does not do what it is asked for.
+        """
+        address = Address(self._id(key), partition)
+        while True:
+            server = self._runtime.find(address)
+            if server is not None and server.is_open:
+                await self._runtime.let_others_run()
+                return self._runtime.ref_to(server)
+            if server is not None:
+                await self._runtime.wait_gone(server)
+            elif self._runtime.sleeps(address):
+                await self._runtime.awake(address)
+            else:
+                try:
+                    await self._runtime.start_spec(self._spec(address, state))
+                except AlreadyStarted:
+                    continue  # Somebody else was faster.
+
+    async def stop(self, key: str, *, partition: str | None = None) -> None:
+        """Stops the agent of a key for good; harmless if it is not there."""
+        address = Address(self._id(key), partition)
+        if self._runtime.find(address) is not None:
+            await self._runtime.stop_agent(address)
+
+    def keys(self, *, partition: str | None = None) -> tuple[str, ...]:
+        """The keys of the agents that are in memory, in the order in which they were started."""
+        prefix = f"{self._name}/"
+        return tuple(
+            ref.id[len(prefix) :] for ref in self._runtime.agents(partition=partition) if ref.id.startswith(prefix)
+        )
+
+    # For the runtime.
+
+    def _id(self, key: str) -> str:
+        if not isinstance(key, str) or not key:
+            raise InvalidArgument(f"keyed agents {self._name!r}", "key", "a non-empty string", key)
+        return f"{self._name}/{key}"
+
+    def _spec(self, address: Address, state: Any = None) -> AgentSpec[A]:
+        return AgentSpec(self._agent, address.id, partition=address.partition, state=state, **self._options)
+
+    async def wake(self, address: Address) -> None:
+        """Starts one that has left, because its ref is used."""
+        try:
+            await self._runtime.start_spec(self._spec(address))
+        except AlreadyStarted:
+            return
+
+    def watch(self, server: AgentServer) -> None:
+        """One of them has begun: it leaves when it has had nothing to do for long enough."""
+        if self._idle_timeout < math.inf:
+            server.active_at = self._runtime.clock.now()
+            self._look_again(server, server.active_at + self._idle_timeout)
+
+    def _look_again(self, server: AgentServer, when: float) -> None:
+        self._runtime.service.call_at(when, lambda: self._look(server))
+
+    def _look(self, server: AgentServer) -> None:
+        if not server.is_open or self._runtime.is_closing:
+            return
+        now = self._runtime.clock.now()
+        if not server.is_quiet or server.effects:
+            server.active_at = now
+        active = server.active_at
+        assert active is not None
+        idle_at = active + self._idle_timeout
+        if now < idle_at:
+            self._look_again(server, idle_at)
+        elif server.is_durable:
+            assert self._runtime.durability is not None
+            self._runtime.durability.leave(server)  # type: ignore[arg-type]  # it is durable
+        else:
+            server.is_leaving = True
+            self._runtime.begin_stop(server, _IDLE)
+
+
+def checked_keyed(
+    runtime: Runtime, agent: type[A], idle_timeout: float, name: str | None, options: dict[str, Any]
+) -> Keyed[A]:
+    """Agents by key, if they can be.
+
+    Raises:
+        InvalidArgument, InvalidSpec: they cannot.
+    """
+    if not isinstance(agent, type) or not issubclass(agent, Agent):
+        raise InvalidArgument("keyed()", "agent", "a class of agents", agent)
+    name = definition_of(agent).name if name is None else name
+    if not isinstance(name, str) or not name or "/" in name:
+        raise InvalidArgument("keyed()", "name", "a non-empty string without '/'", name)
+    for option in ("id", "partition", "state"):
+        if option in options:
+            raise InvalidArgument("keyed()", option, "given to get()", options[option])
+    check_seconds("keyed()", "idle_timeout", idle_timeout, above_zero=True)
+    keyed = Keyed(runtime, agent, name, idle_timeout, options)
+    there = runtime.keys.setdefault(name, keyed)
+    if not there._is_like(keyed):
+        raise InvalidArgument("keyed()", "name", f"another than {name!r}, which is in use for others", name)
+    return there
