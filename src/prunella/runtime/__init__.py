@@ -30,6 +30,7 @@ from ._events import (
     ReplyDropped,
     SignalDropped,
     SignalPoisoned,
+    SignalRepeated,
     TurnEvent,
 )
 from ._family import FamilyError
@@ -67,6 +68,7 @@ __all__ = [
     "ScheduleInfo",
     "SignalDropped",
     "SignalPoisoned",
+    "SignalRepeated",
     "TooManyWaiters",
     "TurnEvent",
     "emit",

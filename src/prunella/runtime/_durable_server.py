@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
@@ -619,7 +620,7 @@ class DurableServer(AgentServer):
         """Whether anything is to be written, or being written."""
         return self._in_flight is not None or bool(self._pending) or bool(self._draft)
 
-    def take_write(self) -> Write | None:
+    def take_write(self, now: datetime) -> Write | None:
         """What is to be written now; None if nothing is, or may be."""
         if self._in_flight is not None or self._failure is not None or self.fence is not None or not self.is_loaded:
             return None
@@ -640,7 +641,7 @@ class DurableServer(AgentServer):
         return Write(
             self.key_,
             self.claim,
-            self.runtime.clock.wall_now(),
+            now,
             commits,
             snapshot,
             tuple(draft.done),
@@ -698,6 +699,8 @@ class DurableServer(AgentServer):
         """A signal is stored, and waits in memory too."""
         delivery = arrival.delivery
         if delivery.signal.id in self._ids or self.ended is not None:
+            if self.ended is None:
+                self.runtime.reports.repeated(self, delivery.signal)
             self._release(delivery)  # it waits already, or is handled when the agent comes back
         else:
             delivery.deliveries = 0
@@ -804,6 +807,7 @@ class DurableServer(AgentServer):
             self._ids.discard(turn.signal.id)
             self._draft.finished.append(turn.signal.id)
         if isinstance(error, Duplicate):
+            self.runtime.reports.repeated(self, delivery.signal)
             if delivery.answer is not None:
                 delivery.answer.give(self.agent)
             if delivery.ask is not None:

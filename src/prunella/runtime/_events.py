@@ -21,6 +21,7 @@ __all__ = [
     "ReplyDropped",
     "SignalDropped",
     "SignalPoisoned",
+    "SignalRepeated",
     "TurnEvent",
 ]
 
@@ -177,6 +178,21 @@ class SignalDropped(AgentEvent):
     """
 
     name: ClassVar[str] = "agent.signal.dropped"
+
+    signal_type: str
+    signal_id: str
+
+
+@attrs.frozen(kw_only=True)
+class SignalRepeated(AgentEvent):
+    """A signal has come again that a durable agent has handled already, or that waits for it; it counts once.
+
+    Attributes:
+        signal_type: its type.
+        signal_id: its id.
+    """
+
+    name: ClassVar[str] = "agent.signal.repeated"
 
     signal_type: str
     signal_id: str

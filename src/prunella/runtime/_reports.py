@@ -27,6 +27,7 @@ from ._events import (
     ReplyDropped,
     SignalDropped,
     SignalPoisoned,
+    SignalRepeated,
     TurnEvent,
 )
 from ._recorder import Recorder
@@ -350,6 +351,11 @@ class Reports:
         """A signal that will not be handled."""
         if self._hears(server):
             self._emit(server, SignalDropped(**self._common(server), signal_type=signal.type, signal_id=signal.id))
+
+    def repeated(self, server: AgentServer, signal: Signal) -> None:
+        """A signal that counts already."""
+        if self._hears(server):
+            self._emit(server, SignalRepeated(**self._common(server), signal_type=signal.type, signal_id=signal.id))
 
     def fenced(self, server: AgentServer, error: Fenced) -> None:
         """Another owner has claimed the agent."""
