@@ -76,6 +76,7 @@ class Journal:
         self._timer: Timer | None = None
         self._writer = _Parked()
         self._scope: trio.CancelScope | None = None
+        self._last = 0
         self._chores: deque[Callable[[], Awaitable[None]]] = deque()
         self._worker = _Parked()
         self._ill: dict[DurableServer, None] = {}
@@ -135,6 +136,8 @@ class Journal:
 
     async def _gather(self) -> None:
         """Lets those who are about to decide something do so: it goes into the same write."""
+        if self._last == 1:
+            return  # There was nobody else the last time.
         for _ in range(_MOST_ROUNDS):
             number = len(self._urgent)
             await trio.lowlevel.checkpoint()
@@ -145,13 +148,15 @@ class Journal:
         servers = []
         writes = []
         urgent, self._urgent = self._urgent, {}
+        now = self._runtime.clock.wall_now()
         for server in urgent:
-            write = server.take_write()
+            write = server.take_write(now)
             if write is not None:
                 servers.append(server)
                 writes.append(write)
         if not writes:
             return
+        self._last = len(writes)
         outcomes: tuple[Exception | None, ...] = ()
         failure: Exception = CommitFailed(f"the storage has not answered for {_SECONDS_TO_FINISH:g} s", in_doubt=True)
         with trio.CancelScope(shield=True) as self._scope:
