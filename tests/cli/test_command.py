@@ -167,8 +167,35 @@ def test_a_second_interrupt_kills_what_is_left(command):
         "tree = Supervisor([Child(slow, shutdown=math.inf)])",
     )
     process = command.start("run", "slow.py")
-    until(process, "supervisor started")  # until then an interrupt is for whatever runs
+    until(process, "ready")
     process.send_signal(signal.SIGINT)
+    until(process, "stopping")
+    process.send_signal(signal.SIGINT)
+    until(process, "NOT WELL: it was killed by a second interrupt")
+    assert process.wait() == 1
+    assert process.stderr.read() == ""
+
+
+def test_two_interrupts_kill_what_is_left_also_if_a_child_that_starts_keeps_the_first_to_itself(command):
+    command.write(
+        "deaf.py",
+        "import math, os, signal, trio",
+        "from prunella import Child, Supervisor",
+        "from prunella.supervision import cleanup_scope",
+        "async def deaf(task_status):",
+        "    try:",
+        "        os.kill(os.getpid(), signal.SIGINT)",  # as the system would send it from outside
+        "        for _ in range(1000): pass",
+        "    except BaseException: pass",
+        "    try:",
+        "        await trio.sleep_forever()",
+        "    finally:",
+        "        with cleanup_scope():",
+        r"            print('stopping\n', end='', flush=True)",
+        "            await trio.sleep_forever()",
+        "tree = Supervisor([Child(deaf, shutdown=math.inf)])",
+    )
+    process = command.start("run", "deaf.py")
     until(process, "stopping")
     process.send_signal(signal.SIGINT)
     until(process, "NOT WELL: it was killed by a second interrupt")
@@ -201,6 +228,7 @@ def test_an_agent_that_never_ends_its_turn_can_be_interrupted(command):
     command.write("events", word("one"))
     done = command.run("run", "busy.py", "--signals", "events")
     assert (done.returncode, done.stderr) == (1, "")
+    assert "KeyboardInterrupt: in a turn of agent busy, on signal word.said" in done.stdout
     assert "NOT WELL: it was killed by a second interrupt" in done.stdout
     assert "NOT WELL: 1 event was " in done.stdout
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from types import FrameType
 from typing import Any, Protocol, final
 
@@ -106,21 +108,21 @@ class Run:
         # While children still start there is no block to leave; a start in progress is cut off.
         (self._start if self._runtime is None else self._work).cancel(reason=f"stopped by {by}")
 
-    def _signalled(self, number: signal.Signals, token: trio.lowlevel.TrioToken) -> bool:
+    def _signalled(self, number: signal.Signals, token: trio.lowlevel.TrioToken) -> Hearers:
         """Called in the midst of whatever runs.
 
         Returns:
-            Whether Trio is to raise KeyboardInterrupt, in the tree or in a child that runs.
+            Who has to hear of it besides: who is told has a KeyboardInterrupt raised.
         """
         if self._signal is not None:
             # The tree has heard of the first interrupt, and kills what is left at the second.
             self._killed = self._killed or number is self._signal is signal.SIGINT
-            return number is signal.SIGINT
+            return Hearers.TREE_AND_CHILD if number is signal.SIGINT else Hearers.NOBODY
         self._signal = number
         if number is signal.SIGINT and self._runtime is None:
-            return True  # children still start, and there is no block to leave
+            return Hearers.TREE  # children still start, and there is no block to leave
         token.run_sync_soon(self.stop, number.name)
-        return False
+        return Hearers.NOBODY
 
     def _ending(self) -> str:
         if self._failure is not None:
@@ -261,16 +263,31 @@ class Run:
         return ", ".join(words)
 
 
+class Hearers(Enum):
+    """Who hears of an interrupt."""
+
+    NOBODY = auto()
+    TREE = auto()
+    """The task that runs the tree, where it waits next: no child can keep it to itself."""
+    TREE_AND_CHILD = auto()
+    """And the child that runs, which may never wait."""
+
+
 @contextmanager
-def _os_signals(hear: Callable[[signal.Signals, trio.lowlevel.TrioToken], bool]) -> Iterator[None]:
+def _os_signals(hear: Callable[[signal.Signals, trio.lowlevel.TrioToken], Hearers]) -> Iterator[None]:
     """Lets `hear` hear of SIGTERM and SIGINT, instead of anybody dying of them."""
     token = trio.lowlevel.current_trio_token()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
+    @enable_ki_protection
     def handle(number: int, frame: FrameType | None) -> None:
+        hearers = hear(signal.Signals(number), token)
         interrupt = before[signal.SIGINT]
-        if hear(signal.Signals(number), token) and callable(interrupt):
-            interrupt(number, frame)
+        if hearers is not Hearers.NOBODY and callable(interrupt):
+            # Trio raises it in its main task if the frame is protected, as this one is; else in that frame.
+            interrupt(number, sys._getframe())
+            if hearers is Hearers.TREE_AND_CHILD:
+                interrupt(number, frame)
 
     for number in before:
         signal.signal(number, handle)

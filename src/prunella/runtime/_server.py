@@ -472,6 +472,7 @@ class AgentServer:
             reports.turn_ended(self, signal, span, type(error).__name__, error)
             return
         except (KeyboardInterrupt, SystemExit) as interrupt:
+            interrupt.add_note(f"in a turn of agent {self.address}, on signal {signal.type}")
             reports.turn_ended(self, signal, span, "interrupted", interrupt)
             raise  # The turn is undone; the interrupt goes to the root.
         except BaseException as error:

@@ -29,6 +29,7 @@ __all__ = [
 _MOST_PLACES = 50
 _MOST_MEMBERS = 20
 _MOST_LINKS = 10
+_MOST_NOTES = 10
 _LONGEST_MESSAGE = 2_000
 
 
@@ -52,6 +53,7 @@ class CapturedError:
         cause: what it was raised `from`.
         context: what was being handled when it was raised, if that is not suppressed.
         exceptions: the members of an exception group, the first 20.
+        notes: what was noted on it with `BaseException.add_note`, the first 10 notes.
     """
 
     type: type[BaseException]
@@ -60,6 +62,7 @@ class CapturedError:
     cause: CapturedError | None = attrs.field(default=None, eq=False)
     context: CapturedError | None = attrs.field(default=None, eq=False)
     exceptions: tuple[CapturedError, ...] = ()
+    notes: tuple[str, ...] = attrs.field(default=(), eq=False)
 
     def __str__(self) -> str:
         """The traceback as Python prints it, formatted now, when somebody asks."""
@@ -67,8 +70,9 @@ class CapturedError:
 
     @property
     def summary(self) -> str:
-        """One line: the type and the message."""
-        return f"{self.type.__qualname__}: {self.message}" if self.message else self.type.__qualname__
+        """One line: the type and the message, or what was noted first if there is no message."""
+        message = self.message or next(iter(self.notes), "")
+        return f"{self.type.__qualname__}: {message}" if message else self.type.__qualname__
 
     def reworded(self, reword: Callable[[str], str]) -> CapturedError:
         """The same with other messages, those of its causes and members included."""
@@ -77,8 +81,9 @@ class CapturedError:
             return None if other is None else other.reworded(reword)
 
         members = tuple(member.reworded(reword) for member in self.exceptions)
+        notes = tuple(map(reword, self.notes))
         return CapturedError(
-            self.type, reword(self.message), self.places, link(self.cause), link(self.context), members
+            self.type, reword(self.message), self.places, link(self.cause), link(self.context), members, notes
         )
 
 
@@ -107,7 +112,8 @@ def _capture(error: BaseException, skip: frozenset[CodeType], seen: set[int], li
     members: tuple[CapturedError, ...] = ()
     if isinstance(error, BaseExceptionGroup):
         members = tuple(member for inner in error.exceptions[:_MOST_MEMBERS] if (member := linked(inner)) is not None)
-    return CapturedError(type(error), _message(error), tuple(places[-_MOST_PLACES:]), cause, context, members)
+    message, places = _message(error), places[-_MOST_PLACES:]
+    return CapturedError(type(error), message, tuple(places), cause, context, members, _notes(error))
 
 
 def _message(error: BaseException) -> str:
@@ -115,6 +121,17 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except BaseException:  # It must not take the place of what it is about, whatever it is.
         return f"<{type(error).__qualname__} whose str fails>"
+    return _cut(text)
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    notes = getattr(error, "__notes__", None)
+    if not isinstance(notes, list):
+        return ()
+    return tuple(_cut(note) for note in notes[:_MOST_NOTES] if isinstance(note, str))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 1]}…"
 
 
@@ -142,6 +159,7 @@ def _lines(error: CapturedError) -> list[str]:
             if source:
                 lines.append(f"    {source}")
     lines.append(error.summary)
+    lines += error.notes if error.message else error.notes[1:]
     for position, member in enumerate(error.exceptions, 1):
         lines.append(f"  member {position}:")
         lines += [f"    {line}" for line in _lines(member)]

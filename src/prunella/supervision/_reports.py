@@ -164,7 +164,7 @@ class Reporter:
 def error_of(reason: ExitReason | None) -> ErrorInfo | None:
     """The error of an event with that reason."""
     if isinstance(reason, Crashed):
-        return ErrorInfo(reason.type.__qualname__, reason.message)
+        return ErrorInfo(reason.type.__qualname__, reason.message or next(iter(reason.error.notes), ""))
     return None
 
 

@@ -11,6 +11,8 @@ from tests.runtime.turns.agents import Heard, Puppet, Task, settle
 
 from prunella.agents import AgentStopped, Run
 from prunella.runtime import AgentEnded, AgentSpec, open_runtime
+from prunella.supervision import ChildExited
+from prunella.telemetry import ErrorInfo
 
 kinds = pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 
@@ -48,6 +50,8 @@ async def test_in_a_turn_that_had_to_wait(kind: type[BaseException], heard: Hear
         await settle()
         assert [type(caller.error) for caller in callers] == [AgentStopped, AgentStopped]
     assert [event.reason for event in heard.of(AgentEnded)] == ["shutdown"]
+    (exited,) = [event for event in heard.of(ChildExited) if event.child == "prunella/scheduler"]
+    assert exited.error == ErrorInfo(kind.__name__, "in a turn of agent p, on signal do")
 
 
 @kinds

@@ -157,6 +157,19 @@ async def test_causes_contexts_and_groups_are_kept(autojump_clock):
     assert text.index("first") < text.index("second") < text.index("third")
 
 
+async def test_notes_are_kept_and_stand_for_a_message_that_is_missing(autojump_clock):
+    error, interrupt = ValueError("bad"), KeyboardInterrupt()
+    for noted in (error, interrupt):
+        noted.add_note("while it looked")
+        noted.add_note("at the door")
+    assert Crashed(error).error.notes == ("while it looked", "at the door")
+    assert Crashed(error) == Crashed(ValueError("bad"))
+    assert str(Crashed(error)) == "ValueError: bad\nwhile it looked\nat the door"
+    assert str(Crashed(interrupt)) == "KeyboardInterrupt: while it looked\nat the door"
+    error.__notes__ = [f"note {n}" for n in range(50)]
+    assert len(Crashed(error).error.notes) == 10
+
+
 async def test_a_suppressed_context_is_not_kept(autojump_clock):
     def suppressed():
         try:
