@@ -160,6 +160,10 @@ async def test_what_retention_has_deleted_is_said_to_be_gone(storage: Storage) -
         assert entries[0].before == desk(3)
         with pytest.raises(HistoryGone):
             _ = [entry async for entry in history(storage, Desk, "desk", since=2)]
+        for until in (2, at(2)):
+            with pytest.raises(HistoryGone):
+                _ = [entry async for entry in history(storage, Desk, "desk", until=until)]
+        assert [entry async for entry in history(storage, Desk, "desk", until=3)] == []
 
 
 async def test_older_state_is_migrated(storage: Storage) -> None:

@@ -10,21 +10,21 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
+
+from ._output import BAD_INPUT, NOT_WELL, OK, USAGE, complain, write
+from ._stored import add_stored
 
 if TYPE_CHECKING:
     from ..observer import Lines, Live
+    from ..storage import SQLiteStorage
     from ._feed import Feed
     from ._input import Input
     from ._target import Target
 
 __all__ = ["main"]
 
-OK = 0
-NOT_WELL = 1
-USAGE = 2
-BAD_INPUT = 65  # sysexits.h, EX_DATAERR
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
 _RATE_AT_A_TERMINAL = 500.0
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = _main(arguments)
-        _write("")
+        write("")
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
@@ -79,7 +79,7 @@ def _status_without_output(error: OSError, status: int) -> int:
         os.close(nowhere)
     if isinstance(error, BrokenPipeError):
         return status
-    _complain(f"the output cannot be written: {error.strerror}")
+    complain(f"the output cannot be written: {error.strerror}")
     return NOT_WELL
 
 
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_describe(commands)
     _add_new(commands)
+    add_stored(commands)
     return parser
 
 
@@ -131,6 +132,17 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help=(
             "feed at most N events in a second; 0 is no limit. Default: "
             f"{_RATE_AT_A_TERMINAL:g} for a file if the output is a terminal, so that it can be watched; else 0"
+        ),
+    )
+    run.add_argument(
+        "--storage", metavar="FILE", help="the SQLite database that keeps its durable agents; it is made if need be"
+    )
+    run.add_argument(
+        "--claim",
+        choices=("take", "refuse"),
+        help=(
+            "if another process runs these agents: take them over, so that it stops them (the default), "
+            "or refuse to run while that process is alive"
         ),
     )
     run.add_argument(
@@ -197,9 +209,9 @@ def _describe(options: argparse.Namespace) -> int:
     try:
         agent = load_agent(options.agent)
     except TargetError as error:
-        _complain(str(error))
+        complain(str(error))
         return USAGE
-    _write(as_json(agent) if options.json else as_text(agent))
+    write(as_json(agent) if options.json else as_text(agent))
     return OK
 
 
@@ -209,32 +221,42 @@ def _new(options: argparse.Namespace) -> int:
     try:
         files = new_project(options.name) if options.kind == "project" else new_agent(options.name)
     except NewError as error:
-        _complain(str(error))
+        complain(str(error))
         return USAGE
-    _write("".join(f"{path}\n" for path in files))
+    write("".join(f"{path}\n" for path in files))
     return OK
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.rate is not None and options.signals is None:
         parser.error("--rate is that of --signals, which is missing")
+    if options.claim is not None and options.storage is None:
+        parser.error("--claim is about agents in --storage, which is missing")
+    from ..errors import InvalidArgument
+    from ..storage import SQLiteStorage
     from ._input import Input, InputError
     from ._target import TargetError, load
 
     try:
+        storage = None if options.storage is None else SQLiteStorage(options.storage)
+    except InvalidArgument:
+        parser.error(f"--storage is the path of a file, not {options.storage!r}")
+    try:
         target = load(options.target)
+        if storage is None and target.has_durable_agents:
+            raise TargetError(f"{options.target}: has durable agents, which need a --storage FILE")
         if options.signals is None:
-            return _run_tree(target, None, options)
+            return _run_tree(target, None, storage, options)
         if not target.has_agents:
             raise TargetError(f"{options.target}: has no agents, so nobody would hear the events of --signals")
         with closing(Input(options.signals)) as input:
-            return _run_tree(target, input, options)
+            return _run_tree(target, input, storage, options)
     except (TargetError, InputError) as error:
-        _complain(str(error))
+        complain(str(error))
         return USAGE
 
 
-def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) -> int:
+def _run_tree(target: Target, input: Input | None, storage: SQLiteStorage | None, options: argparse.Namespace) -> int:
     import trio
 
     from ._feed import Feed
@@ -248,13 +270,13 @@ def _run_tree(target: Target, input: Input | None, options: argparse.Namespace) 
         rate = options.rate
         if rate is None and at_terminal and input.is_file:
             rate = _RATE_AT_A_TERMINAL
-        feed = Feed(input, rate or None, _complain, tally)
+        feed = Feed(input, rate or None, complain, tally)
     _set_up_log(options.verbose)
     with _view(live=at_terminal and not options.verbose) as view, _interrupts():
-        summary = trio.run(Run(target, feed, tally, view))
+        summary = trio.run(Run(target, feed, tally, view, storage, options.claim or "take"))
     status = NOT_WELL if summary.problems() else OK if feed is None else _status_of_input(feed)
     try:
-        _write(summary.text(width=shutil.get_terminal_size().columns if at_terminal else None))
+        write(summary.text(width=shutil.get_terminal_size().columns if at_terminal else None))
     except OSError as error:
         status = _status_without_output(error, status)
     return status
@@ -280,7 +302,7 @@ def _status_of_input(feed: Feed) -> int:
     if feed.bad_lines:
         return BAD_INPUT
     if feed.finished and not feed.events:
-        _complain(f"{feed.input.name}: is empty, there are no events in it")
+        complain(f"{feed.input.name}: is empty, there are no events in it")
         return USAGE
     return OK
 
@@ -300,17 +322,5 @@ def _view(*, live: bool) -> AbstractContextManager[Lines | Live]:
         try:
             return Live()
         except ModuleNotFoundError as error:
-            _complain(f"{error}; plain lines instead")
-    return Lines(_write)
-
-
-def _write(text: str) -> None:
-    if sys.stdout is not None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-def _complain(text: str) -> None:
-    if sys.stderr is not None:
-        with suppress(OSError):  # nobody hears it
-            print(f"prunella: {text}", file=sys.stderr, flush=True)
+            complain(f"{error}; plain lines instead")
+    return Lines(write)

@@ -14,9 +14,10 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Agent
+from ..agents import Agent, AgentError
 from ..observer import AgentFigures, Happening, Picture, describe
 from ..runtime import AgentEnded, AgentRef, AgentSpec, Runtime, open_runtime
+from ..storage import Storage, StorageError
 from ..supervision import (
     ChildExited,
     GaveUp,
@@ -55,17 +56,29 @@ class Run:
         feed: where its events come from; None if it gets none, and then it runs until it ends or is stopped.
         tally: what became of them.
         view: where people look.
+        storage: where its durable agents are kept, if it has any.
+        claim: `refuse` to give way to another process that runs them.
 
     Attributes:
         output_error: why nothing can be shown any more. If it is that nobody reads it, that stops the tree.
     """
 
-    def __init__(self, target: Target, feed: Feed | None, tally: Tally, view: View) -> None:
+    def __init__(
+        self,
+        target: Target,
+        feed: Feed | None,
+        tally: Tally,
+        view: View,
+        storage: Storage | None = None,
+        claim: str = "take",
+    ) -> None:
         self.output_error: OSError | None = None
         self._target = target
         self._feed = feed
         self._view = view
         self._tally = tally
+        self._storage = storage
+        self._claim = claim
         self._record = Record()
         self._names = Names(target.spec)
         self._runtime: Runtime | None = None
@@ -142,14 +155,15 @@ class Run:
             spec = attrs.evolve(spec, restart=Restart.TEMPORARY, significant=False)
         try:
             with self._start:
-                async with open_runtime(spec, telemetry=[self._hear]) as self._runtime:
+                opening = open_runtime(spec, storage=self._storage, claim=self._claim, telemetry=[self._hear])
+                async with opening as self._runtime:
                     with self._work:
                         await self._until_done(self._runtime)
                     self._look()  # while there is something to see
                     if self._signal is signal.SIGINT:
                         raise KeyboardInterrupt  # so that the tree knows of it
-        except SupervisionError as error:
-            self._failure = str(error)
+        except (SupervisionError, AgentError, StorageError) as error:
+            self._failure = self._failure or str(error)
         except KeyboardInterrupt:
             if self._killed:
                 self._failure = "it was killed by a second interrupt while it was stopping"
@@ -167,15 +181,23 @@ class Run:
         if self._feed is None:
             await trio.sleep_forever()
         await self._feed.run(runtime)
-        while self._tally.unsettled or not all(self._is_quiet(agent) for agent in runtime.agents(Agent)):
+        while not self._is_done(runtime):
             await self._change()
         self._all_handled = True
+
+    def _is_done(self, runtime: Runtime) -> bool:
+        agents = runtime.agents(Agent)
+        if not all(self._is_quiet(agent) for agent in agents):
+            return False
+        # What is stored for an agent that is not here, or cannot be read, waits for another day.
+        here = {str(agent.address) for agent in agents if agent.status().state != "quarantined"}
+        return not self._tally.is_waiting(self._tally.durable - here)
 
     def _is_quiet(self, agent: AgentRef[Any]) -> bool:
         """Whether nothing waits for an agent, no effect of it runs, and it is not about to come back from a crash."""
         status = agent.status()
         passing = status.effects - self._tally.tasks[str(agent.address)]
-        return status.state in ("running", "suspended", "stopped") and not status.mailbox and passing <= 0
+        return status.state not in ("starting", "restarting") and not status.mailbox and passing <= 0
 
     def _hear(self, event: Event) -> None:
         spec = self._target.spec
@@ -244,6 +266,8 @@ class Run:
         if isinstance(spec, AgentSpec):
             status = runtime.ref(spec.id, partition=spec.partition).status()
             address = str(spec.address)
+            if spec.durability is not None:
+                self._tally.durable.add(address)
             handled = self._tally.account(address).turns
             self._agents[path] = AgentFigures(address, status.state, status.mailbox, status.effects, handled)
         for child in node.children:

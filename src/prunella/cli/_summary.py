@@ -20,7 +20,9 @@ _MOST_CHILDREN = 1_000
 _MOST_ROWS = 20
 _OTHERS = "(other children)"
 _INDENT = "  "
-_TERMS = ("handled", "crashed on", "refused", "interrupted", "left waiting")
+_TERMS = ("handled", "crashed on", "refused")
+_STORED = "stored for the next start"
+_MORE_TERMS = ("known before", _STORED, "interrupted", "left waiting")
 
 
 class Record:
@@ -89,10 +91,10 @@ class Summary:
         for agent, account in self.tally.accounts.items():
             if account.left_waiting:
                 yield f"{_events(account.left_waiting)} left waiting for {agent}"
-            if account.unsettled:
+            if account.unsettled and agent not in self.tally.durable:
                 yield f"{_events(account.unsettled)} interrupted while {agent} handled it"
         terms = self._equation()
-        if self._in != terms.total() or terms["interrupted"] != self.tally.unsettled:
+        if self._in != terms.total() or terms["interrupted"] + terms[_STORED] != self.tally.unsettled:
             yield f"the numbers do not add up: {self._in} came in"
 
     @property
@@ -104,12 +106,13 @@ class Summary:
 
     def _equation(self) -> Counter[str]:
         assert self.feed is not None
-        total = Counter(dict.fromkeys(_TERMS, 0))
-        for account in self.tally.accounts.values():
+        total = Counter(dict.fromkeys((*_TERMS, *_MORE_TERMS), 0))
+        for agent, account in self.tally.accounts.items():
             total["handled"] += account.handled
             total["crashed on"] += account.crashed_on
             total["refused"] += account.refused
-            total["interrupted"] += account.unsettled
+            total["known before"] += account.known
+            total[_STORED if agent in self.tally.durable else "interrupted"] += account.unsettled
             total["left waiting"] += account.left_waiting
         total["refused"] += self.feed.not_taken.total()
         return total
@@ -168,12 +171,8 @@ class Summary:
         if feed.events != self._in:
             yield f"{feed.events} events were read; one that several agents take counts for each of them"
         terms = self._equation()
-        # The last two are nothing unless it was stopped early.
-        right = " + ".join(
-            f"{number} {term}"
-            for term, number in terms.items()
-            if number or term not in ("interrupted", "left waiting")
-        )
+        # Most of the others are nothing unless it was stopped early.
+        right = " + ".join(f"{number} {term}" for term, number in terms.items() if number or term in _TERMS)
         yield f"{self._in} in = {right}"
         if not (terms["left waiting"] or terms["interrupted"]):
             yield "nothing queued was lost: 0 left waiting, 0 interrupted"

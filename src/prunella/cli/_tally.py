@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from typing import final
 
 import attrs
 
 from ..agents import SpawnTask
-from ..runtime import AgentEvent, EffectException, EffectStart, EffectStop, SignalDropped, TurnEvent
+from ..runtime import AgentEvent, EffectException, EffectStart, EffectStop, SignalDropped, SignalRepeated, TurnEvent
 from ..telemetry import ErrorInfo, Event
 
 __all__ = ["Account", "Tally", "Trouble"]
@@ -44,6 +45,7 @@ class Account:
         refused: how many it refused: rejected, or with data that does not fit.
         crashed_on: how many it crashed on.
         left_waiting: how many were still waiting when it ended for good.
+        known: how many it had handled before, or had waiting: it is durable, and each counts once.
         refusals: the first few that it refused.
         crashes: the first few that it crashed on.
         turns: how many turns were committed in all, those on signals from elsewhere included.
@@ -54,6 +56,7 @@ class Account:
     refused: int = 0
     crashed_on: int = 0
     left_waiting: int = 0
+    known: int = 0
     refusals: list[Trouble] = attrs.field(factory=list)
     crashes: list[Trouble] = attrs.field(factory=list)
     turns: int = 0
@@ -61,7 +64,7 @@ class Account:
     @property
     def unsettled(self) -> int:
         """How many wait, or were lost in an interrupted turn."""
-        return self.delivered - self.handled - self.refused - self.crashed_on - self.left_waiting
+        return self.delivered - self.handled - self.refused - self.crashed_on - self.left_waiting - self.known
 
 
 @final
@@ -70,11 +73,13 @@ class Tally:
 
     Attributes:
         accounts: by the agent's address; those beyond the first thousand share one.
+        durable: the agents whose events are stored: what waits for them is not lost.
         tasks: how many tasks each agent has spawned that still run. They may stay for as long as it does.
     """
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self.durable: set[str] = set()
         self.tasks: Counter[str] = Counter()
         # What was delivered and has not been settled yet. An agent hears other signals too.
         self._open: Counter[tuple[str, str]] = Counter()
@@ -91,6 +96,14 @@ class Tally:
     def unsettled(self) -> int:
         """How many events were delivered, and nothing has become of them yet."""
         return self._open.total()
+
+    def is_waiting(self, but: Set[str]) -> bool:
+        """Whether anything may still become of an event that was delivered.
+
+        Args:
+            but: agents that nothing is to be expected of.
+        """
+        return any(agent not in but for agent, _ in self._open)
 
     def deliver(self, agent: str, signal_id: str) -> None:
         """An event is about to be delivered. That must be known before: its turn may come at once."""
@@ -113,6 +126,9 @@ class Tally:
             account.turns += event.outcome == "committed"
             if self._close(event.agent, event.signal_id):
                 _settle(account, event)
+        elif isinstance(event, SignalRepeated):
+            if self._close(event.agent, event.signal_id):
+                self.account(event.agent).known += 1
         elif isinstance(event, SignalDropped):
             if self._close(event.agent, event.signal_id):
                 self.account(event.agent).left_waiting += 1

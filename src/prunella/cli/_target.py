@@ -48,6 +48,13 @@ class Target:
 
         return any(True for _ in agents_in(self.spec))
 
+    @property
+    def has_durable_agents(self) -> bool:
+        """Whether there are agents in it that need a storage."""
+        from ._names import agents_in
+
+        return any(spec.durability is not None for spec in agents_in(self.spec))
+
 
 def load(target: str) -> Target:
     """Loads a target: `module`, `module:name`, `path.py` or `path.py:name`.

@@ -12,7 +12,7 @@ import attrs
 from ..agents import Agent, AgentNotFound, RestoreFailed, Turn
 from ..agents._turns import definition_of
 from ..errors import InvalidArgument
-from ._commit import Commit
+from ._commit import Commit, Snapshot
 from ._errors import HistoryGone
 from ._key import AgentKey, about
 from ._opened import opened
@@ -100,7 +100,7 @@ async def history(
 
     Raises:
         AgentNotFound: no such agent is stored.
-        HistoryGone: `since` is kept no longer.
+        HistoryGone: `since` is kept no longer, or nothing up to `until` is.
         RestoreFailed: what is stored cannot be read, or is of another type.
         InvalidArgument: `since` or `until` is neither.
     """
@@ -116,6 +116,8 @@ async def history(
                 await storage.commits(key, limit=1)
             except HistoryGone as gone:
                 base = await storage.snapshot(key, until=gone.oldest)
+                if base is not None and _is_later(base, until):
+                    raise
         version, state = restored_state(base, ())
         after = _agent(agent_class, key, version, state)
         async with aclosing(_commits(storage, key, 0 if base is None else base.sequence, until)) as commits:
@@ -137,6 +139,12 @@ def _turn(key: AgentKey, commit: Commit, before: Agent, after: Agent) -> Turn:
 def _with(version: int | None, state: dict[str, object], commit: Commit) -> tuple[int, dict[str, object]]:
     changes = dict(commit.changes)
     return commit.code.version, changes if commit.signal.type == MIGRATED else state | changes
+
+
+def _is_later(base: Snapshot, until: int | datetime | None) -> bool:
+    if until is None:
+        return False
+    return base.now > until if isinstance(until, datetime) else base.sequence > until
 
 
 async def _commits(
