@@ -47,7 +47,8 @@ def _hook(owner: str, instance: object, name: str) -> Callable[[Any], Any] | Non
         inspect.signature(function).bind(None)
     except TypeError as error:
         raise InvalidAction(f"{owner}: {name} is called with one argument: {error}") from None
-    return function  # type: ignore[no-any-return]
+    hook: Callable[[Any], Any] = function
+    return hook
 
 
 class Action(Generic[P, R_co]):

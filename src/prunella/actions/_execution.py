@@ -294,7 +294,7 @@ class Execution:
             return Completed(await self.pump(self, action.function(**values)), (), self.attempts)
         else:
             self._touched = True
-            composed: Completed = await action.compose(self, values)  # type: ignore[attr-defined]
+            composed: Completed = await action.compose(self, values)  # type: ignore[attr-defined]  # the kind that is left has it
             value, directives, undoing = composed.value, composed.directives, composed.undo
         if isinstance(value, Result):
             directives, value = (*directives, *value.directives), value.value

@@ -43,7 +43,7 @@ class Processes:
             Exception: what the function raises.
         """
         try:
-            import trio_parallel  # type: ignore[import-untyped,unused-ignore]
+            import trio_parallel  # type: ignore[import-untyped,unused-ignore]  # no stubs, and not always here
         except ImportError as error:
             raise InvalidAction("cpu=True needs trio-parallel; install prunella[actions]") from error
         if self._opened is None:

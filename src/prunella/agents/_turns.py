@@ -38,7 +38,7 @@ def definition_of(agent_class: type[Agent]) -> Definition:
     Raises:
         AttributeError: it is no class of agents, or `Agent` itself.
     """
-    definition: Definition = agent_class._prunella_definition  # type: ignore[assignment]
+    definition: Definition = agent_class._prunella_definition  # type: ignore[assignment]  # only `Agent` has none
     return definition
 
 
@@ -63,7 +63,7 @@ def take_turn(
         Rejected, UnhandledSignal, InvalidSignalData: the signal is refused; nothing of the turn counts.
         Exception: anything else is a crash, `InvalidResult` and `ImpureHandler` included.
     """
-    definition: Definition = agent._prunella_definition  # type: ignore[assignment]
+    definition: Definition = agent._prunella_definition  # type: ignore[assignment]  # the same
     try:
         entry = definition.found[signal.type]
     except KeyError:

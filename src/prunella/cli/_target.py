@@ -79,7 +79,8 @@ def load_agent(target: str) -> type[Agent]:
         return _agent(where, name, module)
     found = _agents_of(module)
     if len(found) == 1:
-        return getattr(module, found[0])  # type: ignore[no-any-return]
+        agent: type[Agent] = getattr(module, found[0])
+        return agent
     told = f"{where}: name one of its agents: {_listed(found)}" if found else f"{where}: has no agents"
     raise TargetError(told)
 

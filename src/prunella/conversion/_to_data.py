@@ -106,7 +106,7 @@ def _mapping(value: Mapping[Any, Any]) -> Any:
         except Mismatch as mismatch:
             raise mismatch.under(step(key)) from None
     if all(type(key) is str for key, _ in pairs):
-        data = {key: item for key, item in pairs}  # noqa: C416  pairs are lists
+        data = {key: item for key, item in pairs}  # noqa: C416 - the pairs are lists
         if len(data) == len(pairs):
             return data
     return sorted(pairs, key=lambda pair: _order(pair[0]))

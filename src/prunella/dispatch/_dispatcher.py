@@ -302,7 +302,8 @@ def _lane_of(target: Target | HTTPTarget) -> Hashable:
         hash(key)
     except TypeError:
         return _SameObject(key)
-    return key  # type: ignore[no-any-return]
+    lane: Hashable = key
+    return lane
 
 
 def _raise_about(error: Exception, target: Target, given: object) -> NoReturn:

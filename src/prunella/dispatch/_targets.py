@@ -79,6 +79,7 @@ class FunctionTarget:
             if not function.__code__.co_flags & _GENERATORS:
                 return
         elif callable(function) and not inspect.isclass(function):
+            # The attribute is wanted, not whether there is one.
             called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
             if not inspect.isgeneratorfunction(called) and not inspect.isasyncgenfunction(called):
                 return
@@ -307,12 +308,14 @@ def as_target(destination: Any) -> Target | HTTPTarget:
     if kind is FunctionType:
         return FunctionTarget(destination)
     if kind in _OURS or isinstance(destination, HTTPTarget):
-        return destination  # type: ignore[no-any-return]
+        ours: Target | HTTPTarget = destination
+        return ours
     if isinstance(destination, type):
         raise InvalidArgument("dispatch", "target", "an object that signals can be sent to, not a class", destination)
     deliver = getattr(destination, "deliver", None)
     if inspect.iscoroutinefunction(deliver):
-        return destination  # type: ignore[no-any-return]
+        theirs: Target = destination
+        return theirs
     if isinstance(destination, trio.abc.SendChannel):
         return ChannelTarget(destination)
     if callable(destination):

@@ -972,7 +972,8 @@ class DurableServer(AgentServer):
             life.hands_over()
         for index, directive in enumerate(turn.directives):
             if isinstance(directive, Reply | Fail):
-                begin_directive(self, life, directive, delivery, settling, index)  # type: ignore[arg-type]
+                # These two need no life.
+                begin_directive(self, life, directive, delivery, settling, index)  # type: ignore[arg-type]  # may be None
             elif isinstance(directive, Cancel):
                 self._cancel(directive.key)
             elif not isinstance(directive, Schedule | Cron):

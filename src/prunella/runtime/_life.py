@@ -69,7 +69,7 @@ class AgentLife(HostedLife):
 
     def spawn(self) -> None:
         runtime: Runtime | None = self.host.tree.owner
-        spec: AgentSpec[Any] = self.slot.spec  # type: ignore[assignment]
+        spec: AgentSpec[Any] = self.slot.spec  # type: ignore[assignment]  # the core knows less of it
         try:
             if runtime is None:
                 raise InvalidSpec(f"AgentSpec {spec.id!r}", "supervisor", "inside a runtime: see open_runtime", None)

@@ -66,4 +66,4 @@ def _of(kept: OrderedDict[str, deque[Event]] | OrderedDict[str, deque[Turn]], ag
         if len(kept) >= _MOST_AGENTS:
             kept.popitem(last=False)
         items = kept[agent] = deque(maxlen=most)
-    return items  # type: ignore[return-value]
+    return items  # type: ignore[return-value]  # of the kind that `kept` keeps

@@ -227,7 +227,7 @@ class AgentRef(Generic[A]):
         server = self._server()
         if server.is_durable and server.quarantine is not None:  # type: ignore[attr-defined]  # it is durable
             raise server.quarantine.with_traceback(None)  # type: ignore[attr-defined]  # the same for many
-        state: A = server.agent  # type: ignore[assignment]
+        state: A = server.agent  # type: ignore[assignment]  # the ref names its class
         return state
 
     def status(self) -> AgentStatus:

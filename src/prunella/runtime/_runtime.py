@@ -224,7 +224,7 @@ class Runtime(StoredAgents):
         """
         server = self._servers.get((spec.partition, spec.id))
         if server is not None:
-            ended(AlreadyStarted(spec.id, self.ref_to(server)))  # type: ignore[arg-type]
+            ended(AlreadyStarted(spec.id, self.ref_to(server)))  # type: ignore[arg-type]  # here a ref
             return None
         request = _StartRequest(spec)
         try:
@@ -402,7 +402,7 @@ class Runtime(StoredAgents):
     @property
     def _started_later(self) -> LiveSupervisor:
         """The running side of the supervisor of the agents that are started later."""
-        life = self._tree.root.core.find(STARTED_LATER).present  # type: ignore[attr-defined]
+        life = self._tree.root.core.find(STARTED_LATER).present  # type: ignore[attr-defined]  # an ordered core
         if life is None or life.ended:
             raise SupervisorStopped(STARTED_LATER)
         live: LiveSupervisor = life.live
@@ -498,7 +498,7 @@ class Runtime(StoredAgents):
         server = self._servers.get(key)
         if server is not None:
             if server.life is not None or server.spec != spec:
-                raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]
+                raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]  # here a ref
             server.spec = spec
             return server
         if spec.durability is not None and self.durability is None:

@@ -101,7 +101,7 @@ class StoredAgents:
         Raises:
             InvalidArgument, InvalidSpec: an argument is wrong, or the name is in use for other agents.
         """
-        return checked_keyed(self, agent, idle_timeout, name, spec)  # type: ignore[arg-type]
+        return checked_keyed(self, agent, idle_timeout, name, spec)  # type: ignore[arg-type]  # it checks the class
 
     async def retry(self, agent: AgentRef[Any] | Address | str) -> None:
         """Tries once more to read the state of an agent that is quarantined, after it was repaired.

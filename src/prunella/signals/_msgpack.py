@@ -73,7 +73,7 @@ def _refuse_extension(code: int, data: bytes) -> Unreadable:
 
 def _msgpack() -> ModuleType:
     try:
-        import msgpack  # type: ignore[import-untyped]
+        import msgpack  # type: ignore[import-untyped]  # it has no stubs
     except ImportError:
         raise InvalidArgument(
             "encode and decode", "format", "'json' unless prunella[msgpack] is installed", "msgpack"

@@ -145,7 +145,8 @@ class Router(Generic[T]):
             raise InvalidArgument("Router.route", "signal", "a Signal", signal) from None
         if found.__class__ is tuple:
             return found
-        return tuple([route.target for route in found.routes if self._holds(route, signal)])  # type: ignore[union-attr]
+        routes: Iterable[Route[Any]] = found.routes  # type: ignore[union-attr]  # what is no tuple
+        return tuple([route.target for route in routes if self._holds(route, signal)])
 
     def add(self, *routes: Route[U]) -> Router[T | U]:
         """A router with further routes, registered after those that are there.

@@ -136,8 +136,8 @@ class Signal:
         draft.extensions = (
             NO_EXTENSIONS if extensions is NO_EXTENSIONS else checked_extensions(_named(type), extensions)
         )
-        draft.__class__ = cls  # type: ignore[assignment]
-        return draft  # type: ignore[return-value]
+        draft.__class__ = cls  # type: ignore[assignment]  # it has the same slots
+        return draft  # type: ignore[return-value]  # which it is by now
 
     @property
     def id(self) -> str:

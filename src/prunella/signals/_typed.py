@@ -157,7 +157,7 @@ def _define(cls: type[SignalType], owner: str, namespace: Mapping[str, Any]) -> 
     def with_conversion(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
         made = []
         for field in fields:
-            if not field.inherited and field.converter is None:  # type: ignore[attr-defined]
+            if not field.inherited and field.converter is None:  # type: ignore[attr-defined]  # not in attrs' stubs
                 field = field.evolve(converter=_checked(cls, field.name, hooks))
             made.append(field)
         return made
@@ -168,7 +168,7 @@ def _define(cls: type[SignalType], owner: str, namespace: Mapping[str, Any]) -> 
     except attrs.exceptions.UnannotatedAttributeError as error:
         raise DefinitionError(f"{owner}: every field needs an annotation: {error}") from None
     # Compiled only now, when the class is complete, for a field may be of the class itself.
-    for field in attrs.fields(cls):  # type: ignore[arg-type]
+    for field in attrs.fields(cls):  # type: ignore[arg-type]  # an attrs class since a few lines
         name = field.name
         if name in _RESERVED or name.startswith("_"):
             raise DefinitionError(f"{owner}: {name!r} cannot be a field, its name is taken")

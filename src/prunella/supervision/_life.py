@@ -181,7 +181,7 @@ class TaskLife(HostedLife):
     # Running.
 
     def spawn(self) -> None:
-        spec: Child = self.slot.spec  # type: ignore[assignment]
+        spec: Child = self.slot.spec  # type: ignore[assignment]  # the core knows less of it
         tree = self.host.tree
         tree.task_begins()
         # A task begins with a copy of the context in which it is spawned.
@@ -193,7 +193,7 @@ class TaskLife(HostedLife):
 
     @enable_ki_protection
     async def _run(self) -> None:
-        spec: Child = self.slot.spec  # type: ignore[assignment]
+        spec: Child = self.slot.spec  # type: ignore[assignment]  # the core knows less of it
         _current.set(self)
         self._task = trio.lowlevel.current_task()
         error: BaseException | None = None
@@ -225,7 +225,7 @@ class TaskLife(HostedLife):
 
     def arguments(self) -> tuple[Any, ...]:
         """What the function is called with."""
-        spec: Child = self.slot.spec  # type: ignore[assignment]
+        spec: Child = self.slot.spec  # type: ignore[assignment]  # the core knows less of it
         return (*self.host.extra_arguments, *spec.args)
 
     def has_started(self, value: object = None) -> None:
@@ -249,7 +249,7 @@ class TaskLife(HostedLife):
         if self._timer is not None:
             self.host.tree.service.cancel(self._timer)
             self._timer = None
-        takes_status = self.slot.spec._takes_task_status  # type: ignore[attr-defined]
+        takes_status = self.slot.spec._takes_task_status  # type: ignore[attr-defined]  # the same
         if not self.started and self.cut is None and not self.stopping:
             if isinstance(error, Ignore):
                 self.ignored = True

@@ -81,7 +81,7 @@ class LiveSupervisor:
         return self.tree.random.uniform(-1, 1)
 
     def start(self, slot: Slot) -> None:
-        life: HostedLife = slot.spec._life(self, slot)  # type: ignore[attr-defined]
+        life: HostedLife = slot.spec._life(self, slot)  # type: ignore[attr-defined]  # no concern of the core
         slot.life = life
         life.spawn()
 

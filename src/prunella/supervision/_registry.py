@@ -187,7 +187,8 @@ class Registry(Generic[Key]):
             NotInAChild: no owner was given, and the caller runs in no child.
         """
         life = acting_life("Registry.keys()") if owner is None else owner._life
-        return tuple(key for _, key in self._held.get(life, ()))  # type: ignore[call-overload]
+        held = self._held.get(life, ())  # type: ignore[call-overload]  # what holds nothing is not in there
+        return tuple(key for _, key in held)
 
     def values(self, key: Key, owner: ChildInfo | None = None) -> tuple[Any, ...]:
         """The values under a key that belong to one child.

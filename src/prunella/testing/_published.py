@@ -57,7 +57,7 @@ class PublishedSignals(Sequence[Signal]):
     def __eq__(self, other: object) -> bool:
         return self._all() == list(other) if isinstance(other, Sequence) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # so does Python for a class with an `__eq__`
 
     def __repr__(self) -> str:
         return repr(self._all())
