@@ -53,7 +53,7 @@ class Target:
         """Whether there are agents in it that need a storage."""
         from ._names import agents_in
 
-        return any(spec.durability is not None for spec in agents_in(self.spec))
+        return any(spec.durability is not None for _, spec in agents_in(self.spec))
 
 
 def load(target: str) -> Target:
