@@ -68,6 +68,8 @@ class Durability:
         owner: the name under which this runtime owns them.
         gives_way: whether other owners that are alive keep what they have.
         journal: what writes.
+        has_begun: whether it is known who is there and who can be woken. Before, nothing is sent to anybody: it would
+            be lost.
     """
 
     def __init__(self, runtime: Runtime, storage: Storage, *, gives_way: bool, agents: Iterable[type[Agent]]) -> None:
@@ -76,6 +78,7 @@ class Durability:
         self.owner = f"{runtime.name}/{new_id()}"
         self.gives_way = gives_way
         self.journal = Journal(runtime, storage, self.owner)
+        self.has_begun = False
         self._known = {definition_of(agent).name: agent for agent in agents}
         self._sleepers: dict[Address, Sleeper] = {}
         self._due: list[tuple[datetime, int, Address]] = []
@@ -114,6 +117,9 @@ class Durability:
         for due in await self.storage.due(self._runtime.name, until=_NEVER, limit=1_000_000):
             if due.key.address in self._sleepers:
                 heapq.heappush(self._due, (due.due, next(self._numbers), due.key.address))
+        self.has_begun = True
+        for server in self._runtime.durable_servers():
+            server.begin_open()
         for record in working:
             try:
                 await self.wake(record.key.address)

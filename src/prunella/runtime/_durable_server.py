@@ -236,14 +236,24 @@ class DurableServer(AgentServer):
         if self._to_restore:
             self._restored_turn()
         self.alarms.arm()
-        for entry in tuple(self._open.values()):
-            if not entry.parts:
-                self._begin_directive(entry, life)
+        self.begin_open()
         if self.waiting or self._pending or self._draft:
             self._wake()
             self._dirty()
         if self._waiters is not None:
             self._tell_waiters()
+
+    def begin_open(self) -> None:
+        """Begins what is to be done, as soon as everybody to whom it may be sent is known."""
+        life = self.life
+        if life is not None and not life.is_ending and self._may_send():
+            for entry in tuple(self._open.values()):
+                if not entry.parts:
+                    self._begin_directive(entry, life)
+
+    def _may_send(self) -> bool:
+        durability = self.runtime.durability
+        return durability is not None and durability.has_begun
 
     def _restored_turn(self) -> None:
         """What changes by its coming back is a turn of its own."""
@@ -981,7 +991,7 @@ class DurableServer(AgentServer):
                     self._cancel(directive.key)
                 entry = OpenDirective(directive, delivery, settling, index, turn.now)
                 self._open[entry.place] = entry
-                if is_alive:
+                if is_alive and self._may_send():
                     assert life is not None
                     self._begin_directive(entry, life)
             elif directive.key is not None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ..supervision._tree import Tree
     from ._clock import RuntimeClock
     from ._durability import Durability
+    from ._durable_server import DurableServer
     from ._keyed import Keyed
     from ._signals import SignalMaker
 
@@ -411,6 +412,10 @@ class Runtime(StoredAgents):
     def find(self, address: Address) -> AgentServer | None:
         """The server of an address."""
         return self._servers.get((address.partition, address.id))
+
+    def durable_servers(self) -> tuple[DurableServer, ...]:
+        """The servers of agents that are durable."""
+        return tuple(server for server in self._servers.values() if server.is_durable)  # type: ignore[misc]
 
     def gone(self, address: Address) -> ExitReason | None:
         """How the agent of an address ended, if that is still known."""
