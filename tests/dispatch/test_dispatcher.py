@@ -231,7 +231,7 @@ async def test_it_lets_others_run_at_least_every_64th_time() -> None:
 
 async def test_it_lets_others_run_after_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("prunella.dispatch._pace.perf_counter", lambda: now)
+    monkeypatch.setattr("prunella._time._pace.perf_counter", lambda: now)
     async with open_dispatcher() as dispatcher:
         await dispatcher.dispatch(SIGNAL, NoopTarget())
         with trio.testing.assert_no_checkpoints():

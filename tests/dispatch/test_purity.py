@@ -16,7 +16,6 @@ DECISIONS = (
     "_secrets",
     "_shown",
     "_signature",
-    "_wall_clock",
 )
 
 

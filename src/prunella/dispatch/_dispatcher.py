@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn, final
 import attrs
 import trio
 
+from .._time import Pace, WallClock
 from ..conversion import Map
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
@@ -18,11 +19,9 @@ from ._delivery import Delivery, Span
 from ._errors import DispatchError, Reason
 from ._http_targets import HTTPTarget
 from ._lanes import LaneFull, Lanes
-from ._pace import Pace
 from ._secrets import Secrets, SecretSource
 from ._sender import HTTPSender
 from ._targets import Destination, FunctionTarget, Target, as_target
-from ._wall_clock import WallClock
 
 __all__ = ["DispatchResult", "Dispatcher", "deliver", "open_dispatcher"]
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import trio
 
 from .. import signals
+from .._time import WallClock
 from ..telemetry import Listeners
 from ._breaker import Admission, Breaker, Breakers, CircuitBreaker
 from ._client import Client
@@ -18,7 +19,6 @@ from ._http_targets import HTTPTarget, Origin, WebhookTarget
 from ._retry import Outcome, delay_before_next
 from ._secrets import Secrets
 from ._signature import EVENT, SIGNATURE, TIMESTAMP, signature
-from ._wall_clock import WallClock
 
 __all__ = ["HTTPSender"]
 

@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from ..dispatch._wall_clock import WallClock
+from .._time import WallClock
 
 __all__ = ["RuntimeClock"]
 

@@ -17,8 +17,8 @@ _LONGEST_SECONDS: Final = 0.001
 class Pace:
     """Says when a task that never has to wait must let others run all the same.
 
-    A checkpoint costs more than most deliveries. So a task may go on for 63 of them, or for a millisecond, and then
-    yields; but whether it has been cancelled, or its deadline has passed, is looked at each time.
+    A checkpoint costs more than most of what is done between two. So a task may go on for 63 such steps, or for a
+    millisecond, and then yields; but whether it has been cancelled, or its deadline has passed, is looked at each time.
     """
 
     __slots__ = ("_begun", "_count", "_task")

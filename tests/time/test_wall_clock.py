@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from prunella.dispatch._wall_clock import WallClock
+from prunella._time import WallClock
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
