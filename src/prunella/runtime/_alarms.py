@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +87,25 @@ class Alarms:
     # What a turn changes.
 
     def changes(
-        self, signal: Signal, directives: tuple[Directive, ...], sequence: int, now: datetime
+        self,
+        signal: Signal,
+        directives: tuple[Directive, ...],
+        sequence: int,
+        now: datetime,
+        ahead: Collection[str],
     ) -> dict[str, ScheduleRecord | None]:
-        """What a turn changes of them: what its signal leaves behind, and what its directives ask for."""
+        """What a turn changes of them: what its signal leaves behind, and what its directives ask for.
+
+        Args:
+            signal: what it handles.
+            directives: what it asks for.
+            sequence: its number.
+            now: its time.
+            ahead: the keys that turns before it change, which are not written yet.
+        """
         changes: dict[str, ScheduleRecord | None] = {}
         ticked = self._by_tick.get(signal.id) if self._by_tick else None
-        if ticked is not None and self._by_key.get(ticked.record.key) is ticked:
+        if ticked is not None and self._by_key.get(ticked.record.key) is ticked and ticked.record.key not in ahead:
             key = ticked.record.key
             changes[key] = None if ticked.is_spent else attrs.evolve(ticked.record, due=ticked.next)
         for index, directive in enumerate(directives):
@@ -101,7 +114,9 @@ class Alarms:
                 key = directive.key or id
                 due = _first(directive, now)
                 changes[key] = None if due is _NEVER else ScheduleRecord(key, due, directive_to_data(directive), id)
-            elif isinstance(directive, Cancel) and (directive.key in self._by_key or directive.key in changes):
+            elif isinstance(directive, Cancel) and (
+                directive.key in self._by_key or directive.key in changes or directive.key in ahead
+            ):
                 changes[directive.key] = None
         return changes
 

@@ -12,10 +12,10 @@ from ..storage import Commit, DeadLetter, ScheduleRecord
 if TYPE_CHECKING:
     from ..agents import Address, Agent, Context, Directive
     from ..signals import Signal
-    from ._delivery import Answer, Delivery, Settling
+    from ._delivery import Answer, Delivery
     from ._reports import TurnSpan
 
-__all__ = ["Arrival", "Decided", "Draft", "OpenDirective"]
+__all__ = ["Arrival", "Decided", "Draft"]
 
 _NOTHING: Final[Mapping[str, Any]] = Map()
 
@@ -88,17 +88,19 @@ class Draft:
     Attributes:
         turns: those that go with it, when it is being written.
         arrivals: signals for its mailbox.
+        apart: those that are tried one at a time, since one of them cannot be written.
         done: ids of directives that are done.
         finished: ids of stored signals that are done with, of turns that are not written.
         postponed: ids of stored signals that crashed.
         has_snapshot: whether a snapshot goes with it.
     """
 
-    __slots__ = ("arrivals", "done", "finished", "has_snapshot", "postponed", "turns")
+    __slots__ = ("apart", "arrivals", "done", "finished", "has_snapshot", "postponed", "turns")
 
     def __init__(self) -> None:
         self.turns: list[Decided] = []
         self.arrivals: list[Arrival] = []
+        self.apart: list[Arrival] = []
         self.done: list[str] = []
         self.finished: list[str] = []
         self.postponed: list[str] = []
@@ -107,7 +109,7 @@ class Draft:
     @property
     def is_urgent(self) -> bool:
         """Whether somebody may be waiting for it; marks of what is done may wait for others."""
-        return bool(self.arrivals or self.finished or self.postponed)
+        return bool(self.arrivals or self.apart or self.finished or self.postponed)
 
     def __bool__(self) -> bool:
         return bool(self.is_urgent or self.done)
@@ -115,51 +117,7 @@ class Draft:
     def take_back(self, earlier: Draft) -> None:
         """What was to be written before this was not, and is to be written with this."""
         self.arrivals[:0] = earlier.arrivals
+        self.apart[:0] = earlier.apart
         self.done[:0] = earlier.done
         self.finished[:0] = earlier.finished
         self.postponed[:0] = earlier.postponed
-
-
-class OpenDirective:
-    """A directive that is written and not done.
-
-    Attributes:
-        directive: what is to be done.
-        delivery: of its turn.
-        settling: who waits for all directives of that turn, if somebody does.
-        index: its place in the turn.
-        now: when the turn was taken.
-        parts: how many effects of it are under way: a signal may have several receivers.
-        kept: how many were cut off by the end of a life, and are still waited for.
-        is_begun: whether all its parts have begun.
-        is_cut: whether one of them was cut off by the end of a life.
-    """
-
-    __slots__ = ("delivery", "directive", "index", "is_begun", "is_cut", "kept", "now", "parts", "settling")
-
-    def __init__(
-        self, directive: Directive, delivery: Delivery, settling: Settling | None, index: int, now: datetime
-    ) -> None:
-        self.directive = directive
-        self.delivery = delivery
-        self.settling = settling
-        self.index = index
-        self.now = now
-        self.parts = 0
-        self.kept = 0
-        self.is_begun = False
-        self.is_cut = False
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """The number of its turn, and its place there."""
-        return self.delivery.sequence, self.index
-
-    def let_go(self) -> None:
-        """What was waited for and is not begun again is no longer waited for."""
-        while self.kept:
-            self.kept -= 1
-            if self.settling is not None:
-                self.settling.end()
-            if self.delivery.ask is not None:
-                self.delivery.ask.release()

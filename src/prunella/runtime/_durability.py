@@ -243,7 +243,7 @@ class Durability:
                 raise server.about(EffectsRunning(server.effects))
             if not server.is_open:
                 return
-            await server.until_quiet()
+            await server.until_published()
         if server.effects and not force:
             raise server.about(EffectsRunning(server.effects))
         self.leave(server)

@@ -70,12 +70,12 @@ class DurableLife(AgentLife):
             return
         self._opening = None
         self._begin()
-        if server.suspects:
+        if server.mail.is_suspicious:
             self._begin_suspects()
 
     def _begin(self) -> None:
         super()._begin()
-        if self.server.suspects and self._opening is None and self.server.restarts > 0:
+        if self.server.mail.is_suspicious and self._opening is None and self.server.restarts > 0:
             self._begin_suspects()
 
     def _not_opened(self, reason: ExitReason | None, failure: BaseException | None) -> None:
@@ -93,25 +93,25 @@ class DurableLife(AgentLife):
         server = self.server
         assert server.runtime.durability is not None
         storage = server.runtime.durability.storage
-        while server.suspects:
-            stored = server.suspects[0]
+        while server.mail.suspects:
+            stored = server.mail.suspects[0]
             deliveries = stored.deliveries
             try:
                 if deliveries < server.policy.max_deliveries:
                     taken = await storage.take(server.key, server.claim, after=stored.position - 1, limit=1)
                     if not taken or taken[0].position != stored.position:
-                        server.suspects.popleft()
+                        server.mail.suspects.popleft()
                         continue
                     deliveries = taken[0].deliveries
-                    server.take_mail(stored.signal, deliveries - 1)
+                    server.take_mail(stored.signal, deliveries - 1, is_suspect=True)
                 else:
-                    server.bury_stored(stored)
+                    server.bury(stored)
             except StorageError:
                 await trio.sleep(0.5)
                 continue
             except Exception:
                 return  # Another owner has it.
-            server.suspects.popleft()
+            server.mail.suspects.popleft()
             await server.until_handled(stored.signal.id)
         server.cleared()
 
@@ -138,13 +138,13 @@ class DurableLife(AgentLife):
             and not self._settles
             and not isinstance(reason, Crashed)
             and server.fence is None
-            and server.has_unwritten
+            and server.ledger.has_unwritten
         ):
             self._settles = True
             self._ending = reason
             when = trio.current_time() + _SECONDS_TO_SETTLE
             self._settle_timer = self.host.tree.service.call_at(when, self._settled)
-            server.when_settled(self._settled)
+            server.ledger.when_settled(self._settled)
             return
         super()._finish(reason)
 
@@ -153,7 +153,7 @@ class DurableLife(AgentLife):
             return
         self.host.tree.service.cancel(self._settle_timer)
         self._settle_timer = None
-        self.server.forget_settled()
+        self.server.ledger.forget_settled()
         assert self._ending is not None
         self._finish(self._ending)
 
@@ -202,14 +202,14 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
             sequence += 1
             await _written(server, _migrated(server, agent, sequence))
         server.restore(agent, sequence, stored)
-        for turn in server.causes():
+        for turn in server.open.causes():
             commits = await _kept(server, turn)
             if commits:
-                server.cause_found(turn, commits[0].signal)
+                server.open.cause_found(turn, commits[0].signal)
     was_unclean = before is not None and before.owner is not None
     waiting = stored.waiting
     if was_unclean and waiting:
-        server.suspect(waiting[:_MOST_SUSPECTS])
+        server.mail.suspect(waiting[:_MOST_SUSPECTS])
         waiting = waiting[_MOST_SUSPECTS:]
     for each in waiting:
         server.take_mail(each.signal, each.deliveries)

@@ -93,7 +93,7 @@ class Journal:
             server: the agent.
             now: whether somebody waits for it in any case.
         """
-        if now or server.is_urgent:
+        if now or server.ledger.is_urgent:
             if server not in self._urgent:
                 self._urgent[server] = None
                 self._writer.wake()
@@ -150,7 +150,7 @@ class Journal:
         urgent, self._urgent = self._urgent, {}
         now = self._runtime.clock.wall_now()
         for server in urgent:
-            write = server.take_write(now)
+            write = server.ledger.take(now)
             if write is not None:
                 servers.append(server)
                 writes.append(write)
@@ -170,7 +170,7 @@ class Journal:
         else:
             self._failures += 1
         for place, server in enumerate(servers):
-            server.written(outcomes[place] if outcomes else failure)
+            server.ledger.written(outcomes[place] if outcomes else failure)
 
     # Healing.
 
@@ -189,7 +189,7 @@ class Journal:
             if self._failures > 1:
                 # It was read, and written, and failed again.
                 for server in self._ill:
-                    server.storage_is_down(StorageUnavailable("the storage takes nothing now"))
+                    server.ledger.storage_is_down(StorageUnavailable("the storage takes nothing now"))
                 await trio.sleep(_pause(self._failures))
             for server in tuple(self._ill):
                 await self._look(server)
@@ -203,11 +203,11 @@ class Journal:
             self._ill.pop(server, None)
             server.lost(error)
         except StorageError as error:
-            server.storage_is_down(error)
+            server.ledger.storage_is_down(error)
             self._runtime.reports.storage_trouble("the storage cannot be read", error)
         else:
             self._ill.pop(server, None)
-            server.reconcile(stored)
+            server.ledger.reconcile(stored)
 
     # Chores: what nobody waits for.
 
@@ -261,12 +261,12 @@ class Journal:
 
     async def settled(self, server: DurableServer) -> None:
         """Waits until everything of an agent is written, for ten seconds at most."""
-        if server.has_unwritten and server.fence is None:
+        if server.ledger.has_unwritten and server.fence is None:
             done = trio.Event()
-            server.when_settled(done.set)
+            server.ledger.when_settled(done.set)
             with trio.move_on_after(_SECONDS_TO_FINISH):
                 await done.wait()
-            server.forget_settled()
+            server.ledger.forget_settled()
 
     def trim(self, server: DurableServer) -> None:
         """A snapshot of an agent was written: what is older may have to go."""

@@ -1,0 +1,123 @@
+"""The signals of a durable agent that wait in memory: those that are stored, and calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import trio
+
+from ..signals import Signal
+from ..storage import StoredSignal
+from ._delivery import Delivery
+
+__all__ = ["Mail"]
+
+
+class Mail:
+    """One queue, in the order in which signals were accepted.
+
+    Attributes:
+        known: the ids of stored signals that are in memory, or in a turn that is not written yet.
+        suspects: signals that waited when the process of the last owner ended. Each is counted before it is handled,
+            alone: one of them may have been the end of it.
+    """
+
+    __slots__ = ("_behind", "_queue", "_room", "known", "suspects")
+
+    def __init__(self) -> None:
+        self._queue: deque[Delivery] = deque()
+        self._behind: list[Delivery] | None = None
+        self._room: trio.Event | None = None
+        self.known: set[str] = set()
+        self.suspects: deque[StoredSignal] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether what arrives now waits behind suspects."""
+        return self._behind is not None
+
+    def put(self, delivery: Delivery) -> None:
+        """Puts a signal behind the others."""
+        self._queue.append(delivery)
+
+    def put_first(self, delivery: Delivery) -> None:
+        """Puts one before the others: its turn was taken back."""
+        self._queue.appendleft(delivery)
+
+    def put_stored(self, signal: Signal, deliveries: int, *, is_suspect: bool = False) -> bool:
+        """Puts one that is read from the storage behind the others; tells whether it was not there yet.
+
+        Args:
+            signal: the signal.
+            deliveries: how often it was delivered.
+            is_suspect: whether it is a suspect whose turn has come.
+        """
+        if signal.id in self.known:
+            return False
+        delivery = Delivery(signal)
+        delivery.deliveries = deliveries
+        self.known.add(signal.id)
+        if is_suspect:
+            self._queue.append(delivery)
+        else:
+            self.arrive(delivery)
+        return True
+
+    def arrive(self, delivery: Delivery) -> None:
+        """Puts one that has just been stored behind the others, and behind suspects."""
+        if self._behind is None:
+            self._queue.append(delivery)
+        else:
+            self._behind.append(delivery)
+
+    def take(self) -> Delivery | None:
+        """The next one, if there is one."""
+        return self._queue.popleft() if self._queue else None
+
+    # Suspects.
+
+    def suspect(self, waiting: Iterable[StoredSignal]) -> None:
+        """These waited when the last owner died; what arrives from now on waits behind them."""
+        self.suspects.extend(waiting)
+        self._behind = []
+
+    def cleared(self) -> None:
+        """There are no more suspects."""
+        behind, self._behind = self._behind, None
+        self._queue.extend(behind or ())
+
+    # Room.
+
+    async def wait_for_room(self) -> None:
+        """Waits until somebody has said that there may be room."""
+        if self._room is None:
+            self._room = trio.Event()
+        await self._room.wait()
+
+    def has_room(self) -> None:
+        """There may be room, or no hope of it."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    # Its end.
+
+    def keep_stored(self) -> list[Delivery]:
+        """Takes out what is not stored, and gives it."""
+        lost = [delivery for delivery in self._queue if delivery.deliveries < 0]
+        self._queue = deque([delivery for delivery in self._queue if delivery.deliveries >= 0])
+        return lost
+
+    def stored(self) -> tuple[Delivery, ...]:
+        """What is stored."""
+        return tuple(delivery for delivery in self._queue if delivery.deliveries >= 0)
+
+    def drop_calls(self, error: Exception) -> None:
+        """Tells whoever waits for a turn that it will not come."""
+        for delivery in self.keep_stored():
+            delivery.drop(error)
+        self.has_room()
