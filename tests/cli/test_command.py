@@ -78,8 +78,8 @@ def test_bad_lines_are_told_with_their_place_and_good_ones_are_handled(command, 
     done = command.run("run", "echo.py", "--signals", "events")
     assert done.returncode == 65
     assert done.stderr.splitlines() == [
-        "prunella: events:2: cannot decode the document: no JSON at character 0: Expecting value",
-        "prunella: events:3: cannot decode the document: expected UTF-8, got something else at byte 0",
+        "prunella: events:2: cannot decode the document: no JSON at character 1: Expecting value",
+        "prunella: events:3: cannot decode the document: expected UTF-8, got something else at byte 1",
         "prunella: events:4: cannot decode the document: expected an object, got a list",
         "prunella: events:7: cannot decode id: expected a non-empty string without control characters and lone "
         "surrogates, got other text",

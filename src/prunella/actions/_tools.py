@@ -102,7 +102,7 @@ def _parsed(arguments: object) -> object:
         raise InvalidInput("", "nesting that ends", "more") from None
     except ValueError as error:
         # The message of the decoder says where, not what.
-        where = f": {error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        where = f": {error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidInput("", f"valid JSON{where}", "text that is not") from None
 
 

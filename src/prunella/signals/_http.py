@@ -169,7 +169,7 @@ def _data_of(body: bytes, kind: str) -> Any:
         try:
             return body.decode()
         except UnicodeDecodeError as error:
-            raise DecodeError("data", f"expected UTF-8, got something else at byte {error.start}") from None
+            raise DecodeError("data", f"expected UTF-8, got something else at byte {error.start + 1}") from None
     if kind == "none" and not body:
         return None
     raise DecodeError(f"headers.{_BODY}", "expected json, text, bytes, or none without a body")

@@ -186,14 +186,14 @@ def _read(document: bytes, path: str, envelope: int) -> Any:
     try:
         text = document.decode()
     except UnicodeDecodeError as error:
-        raise DecodeError(path, f"expected UTF-8, got something else at byte {error.start}") from None
+        raise DecodeError(path, f"expected UTF-8, got something else at byte {error.start + 1}") from None
     try:
         value = _decode(text)
         # Only an escape can bring a lone surrogate into text that was valid UTF-8.
         if b"\\u" not in document and document.count(b"[") + document.count(b"{") <= MAX_DEPTH:
             return value
     except json.JSONDecodeError as error:
-        raise DecodeError(path, f"no JSON at character {error.pos}: {error.msg}") from None
+        raise DecodeError(path, f"no JSON at character {error.pos + 1}: {error.msg}") from None
     except RecursionError:
         raise DecodeError(path, "nested too deeply") from None
     except _SuspiciousError:
@@ -210,7 +210,7 @@ def _reread(text: str, path: str) -> Any:
     try:
         return _decode_slowly(text)
     except json.JSONDecodeError as error:
-        raise DecodeError(path, f"no JSON at character {error.pos}: {error.msg}") from None
+        raise DecodeError(path, f"no JSON at character {error.pos + 1}: {error.msg}") from None
     except RecursionError:
         raise DecodeError(path, "nested too deeply") from None
 
