@@ -158,7 +158,9 @@ class Runtime(StoredAgents):
 
     async def _start_durable(self, spec: AgentSpec[A]) -> AgentRef[A]:
         await self.start_spec(spec)
-        server: Any = self._servers[spec.partition, spec.id]
+        server: Any = self.find(spec.address)
+        if server is None:  # It has started, has handled what waited, and has ended of it.
+            return self.ref(spec.id, spec.agent, partition=spec.partition)
         if server.quarantine is not None:
             error = server.quarantine
             server.is_leaving = True  # What is stored stays as it is.
