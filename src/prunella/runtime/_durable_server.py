@@ -208,7 +208,7 @@ class DurableServer(AgentServer):
 
     @property
     def waiting(self) -> int:
-        return len(self._control or ()) + len(self._inner or ()) + len(self.mail)
+        return len(self._control or ()) + len(self.mail)
 
     def _refuse(self) -> None:
         """Raises why nothing is taken now, if that is so."""
@@ -222,7 +222,7 @@ class DurableServer(AgentServer):
         return super().stopped_error() if self.fence is None else self.fence
 
     def _has_room(self) -> bool:
-        return len(self.mail) + len(self.ledger.draft.arrivals) < self.spec.mailbox
+        return len(self.mail) - self.mail.own + len(self.ledger.draft.arrivals) < self.spec.mailbox
 
     def offer(self, delivery: Delivery) -> bool:
         if delivery.keep:
@@ -267,7 +267,9 @@ class DurableServer(AgentServer):
 
     def put(self, delivery: Delivery) -> None:
         if self.ended is not None or self.fence is not None:
-            super().put(delivery)
+            if delivery.ask is not None:
+                delivery.ask.hold()
+            self._drop(delivery)
             return
         self._store(delivery, None, is_own=True)
 
@@ -287,12 +289,7 @@ class DurableServer(AgentServer):
         else:
             delivery.deliveries = 0
             self.mail.known.add(delivery.signal.id)
-            if not arrival.is_own:
-                self.mail.arrive(delivery)
-            elif self._inner is None:
-                self._inner = deque([delivery])
-            else:
-                self._inner.append(delivery)
+            self.mail.put(delivery, is_own=arrival.is_own)
         if arrival.ack is not None:
             arrival.ack.give(None)
 
@@ -313,7 +310,7 @@ class DurableServer(AgentServer):
 
     async def until_handled(self, id: str) -> None:
         """Waits until the turn of a stored signal is written."""
-        while id in self.mail.known:
+        while self.mail.is_under_way(id):
             await self.until_published()
 
     async def until_published(self) -> None:
@@ -321,6 +318,11 @@ class DurableServer(AgentServer):
         if self._turned is None:
             self._turned = trio.Event()
         await self._turned.wait()
+
+    async def inner_has_room(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self.mail.own >= self.spec.effects:
+            await self.until_published()
 
     def _received(self) -> Delivery | None:
         delivery = self.mail.take()
@@ -330,14 +332,11 @@ class DurableServer(AgentServer):
 
     def _drop_all(self) -> None:
         # What is stored stays stored: it is handled when the agent comes back. An ask does not wait for that.
-        inner = self._inner or ()
-        kept = [each for each in inner if each.deliveries >= 0]
-        self._inner = deque([each for each in inner if each.deliveries < 0] + self.mail.keep_stored()) or None
+        self._inner = deque(self.mail.keep_stored())
         waiting, self.mail = self.mail, Mail()
         super()._drop_all()
         self.mail = waiting
-        self._inner = deque(kept) or None
-        for delivery in (*kept, *waiting.stored()):
+        for delivery in waiting.stored():
             if delivery.ask is not None:
                 delivery.ask.error = self.stopped_error()
                 delivery.ask.release()

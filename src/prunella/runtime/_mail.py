@@ -23,26 +23,37 @@ class Mail:
             alone: one of them may have been the end of it.
     """
 
-    __slots__ = ("_behind", "_queue", "_room", "known", "suspects")
+    __slots__ = ("_behind", "_own", "_queue", "_room", "known", "suspects")
 
     def __init__(self) -> None:
         self._queue: deque[Delivery] = deque()
         self._behind: list[Delivery] | None = None
+        self._own: set[str] = set()
         self._room: trio.Event | None = None
         self.known: set[str] = set()
         self.suspects: deque[StoredSignal] = deque()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self.suspects) + len(self._behind or ())
+
+    @property
+    def own(self) -> int:
+        """How many of them the agent has sent itself: these are bounded by its effects."""
+        return len(self._own)
 
     @property
     def is_suspicious(self) -> bool:
         """Whether what arrives now waits behind suspects."""
         return self._behind is not None
 
-    def put(self, delivery: Delivery) -> None:
-        """Puts a signal behind the others."""
-        self._queue.append(delivery)
+    def put(self, delivery: Delivery, *, is_own: bool = False) -> None:
+        """Puts a signal behind the others, suspects among them.
+
+        Its own wait in the same queue: in the storage there is but one, and a restart must not change their order.
+        """
+        if is_own:
+            self._own.add(delivery.signal.id)
+        (self._queue if self._behind is None else self._behind).append(delivery)
 
     def put_first(self, delivery: Delivery) -> None:
         """Puts one before the others: its turn was taken back."""
@@ -56,7 +67,7 @@ class Mail:
             deliveries: how often it was delivered.
             is_suspect: whether it is a suspect whose turn has come.
         """
-        if signal.id in self.known:
+        if signal.id in self.known and not is_suspect:
             return False
         delivery = Delivery(signal)
         delivery.deliveries = deliveries
@@ -64,26 +75,29 @@ class Mail:
         if is_suspect:
             self._queue.append(delivery)
         else:
-            self.arrive(delivery)
+            self.put(delivery)
         return True
-
-    def arrive(self, delivery: Delivery) -> None:
-        """Puts one that has just been stored behind the others, and behind suspects."""
-        if self._behind is None:
-            self._queue.append(delivery)
-        else:
-            self._behind.append(delivery)
 
     def take(self) -> Delivery | None:
         """The next one, if there is one."""
-        return self._queue.popleft() if self._queue else None
+        if not self._queue:
+            return None
+        delivery = self._queue.popleft()
+        if self._own:
+            self._own.discard(delivery.signal.id)
+        return delivery
 
     # Suspects.
 
     def suspect(self, waiting: Iterable[StoredSignal]) -> None:
         """These waited when the last owner died; what arrives from now on waits behind them."""
         self.suspects.extend(waiting)
+        self.known.update(stored.signal.id for stored in self.suspects)
         self._behind = []
+
+    def is_under_way(self, id: str) -> bool:
+        """Whether a suspect is still to be handled, before what waits behind it."""
+        return id in self.known and all(delivery.signal.id != id for delivery in self._behind or ())
 
     def cleared(self) -> None:
         """There are no more suspects."""
@@ -108,13 +122,15 @@ class Mail:
 
     def keep_stored(self) -> list[Delivery]:
         """Takes out what is not stored, and gives it."""
-        lost = [delivery for delivery in self._queue if delivery.deliveries < 0]
+        lost = [delivery for delivery in (*self._queue, *(self._behind or ())) if delivery.deliveries < 0]
         self._queue = deque([delivery for delivery in self._queue if delivery.deliveries >= 0])
+        if self._behind is not None:
+            self._behind = [delivery for delivery in self._behind if delivery.deliveries >= 0]
         return lost
 
     def stored(self) -> tuple[Delivery, ...]:
         """What is stored."""
-        return tuple(delivery for delivery in self._queue if delivery.deliveries >= 0)
+        return tuple(delivery for delivery in (*self._queue, *(self._behind or ())) if delivery.deliveries >= 0)
 
     def drop_calls(self, error: Exception) -> None:
         """Tells whoever waits for a turn that it will not come."""
