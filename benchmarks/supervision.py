@@ -27,7 +27,7 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from prunella.supervision import Child, DynamicSupervisor, Supervisor, open_supervisor
+from prunella.supervision import Child, DynamicSupervisor, Supervisor, TaskSupervisor, open_supervisor
 
 RESULTS = Path(__file__).parent / "results"
 MANY = 10_000
@@ -108,6 +108,53 @@ async def start_soon_bare() -> float:
         took = time.perf_counter() - begin
         await _kill(nursery)
     return took / MANY
+
+
+async def start_tasks_ours() -> float:
+    async with open_supervisor(TaskSupervisor(task_shutdown="brutal_kill")) as tasks:
+        begin = time.perf_counter()
+        for _ in range(MANY):
+            tasks.start_soon(idle)
+        await trio.testing.wait_all_tasks_blocked()
+        took = time.perf_counter() - begin
+        tasks._live.kill_all()
+    return took / MANY
+
+
+async def _started(parent: trio.lowlevel.Task) -> None:
+    trio.lowlevel.reschedule(parent)
+    await idle_in_a_scope()
+
+
+async def start_and_wait_by_hand() -> float:
+    """As little as can be done if a start is to be waited for: the child's first step wakes its starter."""
+    async with trio.open_nursery() as nursery:
+        begin = time.perf_counter()
+        for _ in range(MANY):
+            await _start_and_wait(nursery)
+        took = time.perf_counter() - begin
+        await _kill(nursery)
+    return took / MANY
+
+
+async def start_and_wait_by_hand_concurrently() -> float:
+    async def caller() -> None:
+        for _ in range(MANY // 100):
+            await _start_and_wait(nursery)
+
+    async with trio.open_nursery() as nursery:
+        begin = time.perf_counter()
+        async with trio.open_nursery() as callers:
+            for _ in range(100):
+                callers.start_soon(caller)
+        took = time.perf_counter() - begin
+        await _kill(nursery)
+    return took / MANY
+
+
+async def _start_and_wait(nursery: trio.Nursery) -> None:
+    nursery.start_soon(_started, trio.lowlevel.current_task())
+    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 
 async def _kill(nursery: trio.Nursery) -> None:
@@ -446,11 +493,22 @@ def main() -> None:
     if others:
         row("triotp (waits for no start)", others["boot"], "µs", micro, bare)
 
-    one, many, bare = in_turn(rounds, start_child_ours, start_child_concurrently_ours, start_soon_bare)
+    bare, one_by_hand, many_by_hand, one, many, tasks = in_turn(
+        rounds,
+        start_soon_bare,
+        start_and_wait_by_hand,
+        start_and_wait_by_hand_concurrently,
+        start_child_ours,
+        start_child_concurrently_ours,
+        start_tasks_ours,
+    )
     print("starting 10 000 at run time, per child")
     row("nursery.start_soon of a task with a scope", bare, "µs", micro)
+    row("the same, each start waited for, one caller", one_by_hand, "µs", micro, bare)
+    row("the same, each start waited for, 100 callers", many_by_hand, "µs", micro, bare)
     row("DynamicSupervisor.start_child, one caller", one, "µs", micro, bare)
     row("DynamicSupervisor.start_child, 100 callers", many, "µs", micro, bare)
+    row("TaskSupervisor.start_soon, which waits for nothing", tasks, "µs", micro, bare)
 
     ours, bare = in_turn(min(rounds, 3), memory_ours, memory_bare)
     print("memory per idle child")

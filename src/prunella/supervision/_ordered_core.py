@@ -1,7 +1,7 @@
 """The decisions of a `Supervisor`: the restart loop over an ordered list of children, as OTP defines it.
 
-Read `_decide` first: it is the life of a supervisor from boot to end. Section numbers in the comments are those of
-OTP's own manual in its order: start, exits, strategies, intensity, failing restarts, shutdown, auto-shutdown, calls.
+Read `_decide` first: it is the life of a supervisor from boot to end. Below it stand, one part each: starting and
+stopping one child, exits, restarts, calls. Which rule of OTP stands where is listed in `tests/supervision/otp`.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ async def exit_when(event: trio.Event) -> None:
     ],
 )
 async def test_it_tells_how_a_life_ended(autojump_clock, function, reason):
+    """OTP, processes, monitors: one DOWN, also with reason normal."""
     event = trio.Event()
     async with open_supervisor(Supervisor([Child(function, event, id="c", restart="temporary")])) as supervisor:
         async with monitor(supervisor.get_child("c")) as down:
@@ -49,6 +50,7 @@ async def test_it_tells_how_a_life_ended(autojump_clock, function, reason):
 
 
 async def test_it_tells_of_a_stop_and_of_a_kill(autojump_clock):
+    """OTP, processes, monitors: any reason."""
     spec = Supervisor([Child(forever, id="a"), Child(forever, id="b", shutdown="brutal_kill")])
     async with open_supervisor(spec) as supervisor:
         async with monitor(supervisor.get_child("a")) as a, monitor(supervisor.get_child("b")) as b:
@@ -59,6 +61,7 @@ async def test_it_tells_of_a_stop_and_of_a_kill(autojump_clock):
 
 
 async def test_it_watches_one_life_and_not_the_next(autojump_clock):
+    """OTP, processes, monitors: of a process, not of its name."""
     events = [trio.Event(), trio.Event()]
     left = list(events)
 
@@ -79,6 +82,7 @@ async def test_it_watches_one_life_and_not_the_next(autojump_clock):
 
 
 async def test_any_number_of_tasks_may_wait_for_it(autojump_clock):
+    """OTP, processes, monitors: exactly once; here, any number may ask."""
     event = trio.Event()
     reasons = []
 
@@ -97,6 +101,7 @@ async def test_any_number_of_tasks_may_wait_for_it(autojump_clock):
 
 
 async def test_of_a_supervisor_that_is_gone_it_tells_noproc(autojump_clock):
+    """OTP, processes, monitors: noproc at once."""
     async with open_supervisor(Supervisor([Supervisor([], id="inner")])) as supervisor:
         following = supervisor.supervisor("inner")
         await supervisor.terminate_child("inner")
@@ -116,6 +121,7 @@ async def test_of_a_child_that_declined_it_tells_a_clean_reason(autojump_clock):
 
 
 async def test_of_a_life_that_crashed_long_ago_it_tells_that_reason(autojump_clock):
+    """OTP, processes, monitors: of a dead process; here its reason, as long as it is known."""
     async with open_supervisor(DynamicSupervisor()) as supervisor:
         info = await supervisor.start_child(Child(crash, id="c", restart="temporary"))
         await trio.sleep(100)
@@ -158,6 +164,7 @@ async def test_of_a_root_it_tells_its_exit_reason_also_to_who_asks_late(autojump
 
 
 async def test_names_are_free_when_a_monitor_hears_of_the_end(autojump_clock):
+    """OTP, processes, ending, 2: released first, then told."""
     registry: Registry[str] = Registry()
     found = []
 
@@ -180,6 +187,7 @@ async def test_names_are_free_when_a_monitor_hears_of_the_end(autojump_clock):
 
 
 async def test_leaving_the_block_ends_the_monitor_and_touches_nobody(autojump_clock):
+    """OTP, processes, monitors: demonitor; a monitor never affects the monitored."""
     async with open_supervisor(Supervisor([Child(forever, id="c")])) as supervisor:
         async with monitor(supervisor.get_child("c")):
             pass

@@ -54,6 +54,7 @@ class Actor:
 
 
 async def test_unique_keys(autojump_clock):
+    """OTP, Registry, 2 and 3: unique, already_registered, also by its holder; lookup, whereis, keys, count."""
     registry: Registry[str] = Registry()
     a, b = Actor("a"), Actor("b")
     async with open_supervisor(Supervisor([a, b])) as supervisor:
@@ -82,6 +83,7 @@ async def test_unique_keys(autojump_clock):
 
 
 async def test_a_key_can_be_given_back(autojump_clock):
+    """OTP, Registry, 4: unregister."""
     registry: Registry[str] = Registry()
     a, b = Actor("a"), Actor("b")
     async with open_supervisor(Supervisor([a, b])):
@@ -97,6 +99,7 @@ async def test_a_key_can_be_given_back(autojump_clock):
 
 
 async def test_duplicate_keys(autojump_clock):
+    """OTP, Registry, 1 and 4: duplicate, the same key twice by one child; unregister removes both."""
     registry: Registry[str] = Registry("duplicate")
     a, b = Actor("a"), Actor("b")
     async with open_supervisor(Supervisor([a, b])) as supervisor:
@@ -116,6 +119,7 @@ async def test_duplicate_keys(autojump_clock):
 
 
 async def test_values_are_updated_by_their_owner_alone(autojump_clock):
+    """OTP, Registry, 4: update_value."""
     registry: Registry[str] = Registry()
     a, b = Actor("a"), Actor("b")
     async with open_supervisor(Supervisor([a, b])):
@@ -130,6 +134,7 @@ async def test_values_are_updated_by_their_owner_alone(autojump_clock):
 
 
 async def test_keys_of_different_types_are_different(autojump_clock):
+    """OTP, Registry, 1: keys compare strictly."""
     registry: Registry[object] = Registry()
     a = Actor("a")
     async with open_supervisor(Supervisor([a])):
@@ -151,6 +156,7 @@ async def test_keys_inside_tuples_are_strict_too(autojump_clock):
 
 
 async def test_entries_vanish_with_their_owner(autojump_clock):
+    """OTP, Registry, 5: clean-up."""
     registry: Registry[str] = Registry()
     a, b = Actor("a"), Actor("b", "permanent")
     async with open_supervisor(Supervisor([a, b])) as supervisor:
@@ -194,6 +200,7 @@ async def test_they_vanish_before_anybody_hears_of_the_end(autojump_clock):
 
 
 async def test_dispatch_calls_once_with_all_entries_and_not_at_all_without(autojump_clock):
+    """OTP, Registry, 6: dispatch, in the caller."""
     registry: Registry[str] = Registry("duplicate")
     calls = []
     a, b = Actor("a"), Actor("b")
@@ -212,6 +219,7 @@ async def test_dispatch_calls_once_with_all_entries_and_not_at_all_without(autoj
 
 
 async def test_listeners_hear_register_and_unregister_but_not_exits(autojump_clock):
+    """OTP, Registry, 9: listeners."""
     heard: list[RegistryEvent] = []
     registry: Registry[str] = Registry(listeners=[heard.append])
     a = Actor("a")
@@ -231,6 +239,7 @@ async def test_listeners_hear_register_and_unregister_but_not_exits(autojump_clo
 
 
 async def test_meta():
+    """OTP, Registry, 8: meta."""
     registry: Registry[str] = Registry(meta={"version": 1})
     assert registry.meta("version") == 1
     assert registry.meta("absent") is None
@@ -244,6 +253,7 @@ async def test_meta():
 
 
 async def test_tasks_that_a_child_spawned_act_for_it(autojump_clock):
+    """OTP, Registry, 2: the calling process only; here, the tasks of a child are one with it."""
     registry: Registry[str] = Registry()
 
     async def helper():
@@ -263,6 +273,7 @@ async def test_tasks_that_a_child_spawned_act_for_it(autojump_clock):
 
 
 async def test_a_child_may_register_while_it_starts_and_a_failed_start_frees_its_names(autojump_clock):
+    """OTP, processes, names: a start that fails frees its names before the starter is told."""
     registry: Registry[str] = Registry()
     found = []
 
@@ -284,6 +295,7 @@ async def test_a_child_may_register_while_it_starts_and_a_failed_start_frees_its
 
 
 async def test_outside_of_a_child_nothing_can_be_registered():
+    """OTP, Registry, 2: the calling process only."""
     registry: Registry[str] = Registry()
     for call in (
         lambda: registry.register("x"),
@@ -323,6 +335,7 @@ def test_wrong_arguments():
 
 
 async def test_one_registry_serves_several_trees(autojump_clock):
+    """OTP, Registry, 12: local, and here of nobody's."""
     registry: Registry[str] = Registry()
     a, b = Actor("a"), Actor("b")
     async with open_supervisor(Supervisor([a])):

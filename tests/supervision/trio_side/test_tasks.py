@@ -31,6 +31,7 @@ async def double(number: float) -> float:
 
 
 async def test_run_returns_what_the_function_returns(autojump_clock):
+    """OTP, Task.Supervisor, 5: async_nolink, the result."""
     async with open_supervisor(TaskSupervisor()) as tasks:
         assert await tasks.run(double, 3) == 6
         assert tasks.which_children() == ()
@@ -38,6 +39,8 @@ async def test_run_returns_what_the_function_returns(autojump_clock):
 
 @pytest.mark.parametrize("error", [ValueError("x"), ExceptionGroup("x", [ValueError(), KeyError()])])
 async def test_run_raises_what_the_function_raises_bare(autojump_clock, error):
+    """OTP, Task.Supervisor, 2: whoever awaits a task that died hears why."""
+
     async def bad():
         await trio.sleep(1)
         raise error
@@ -52,6 +55,7 @@ async def test_run_raises_what_the_function_raises_bare(autojump_clock, error):
 
 
 async def test_cancelling_the_caller_of_run_cancels_the_task_and_waits_for_it(autojump_clock):
+    """OTP, Task.Supervisor, 5: async, a task that is linked to its caller."""
     journal = []
 
     async def cleans():
@@ -123,6 +127,7 @@ async def test_nothing_runs_when_the_caller_is_cancelled_already(autojump_clock)
 
 
 async def test_start_soon_is_plain_and_a_crash_stays_with_the_task(autojump_clock):
+    """OTP, Task.Supervisor, 5: start_child, fire and forget; temporary."""
     done = []
 
     async def work(name):
@@ -144,6 +149,7 @@ async def test_start_soon_is_plain_and_a_crash_stays_with_the_task(autojump_cloc
 
 
 async def test_a_task_outlives_the_scope_in_which_it_was_started(autojump_clock):
+    """OTP, Task.Supervisor, 5: start_child, not linked to the caller."""
     done = []
 
     async def work():
@@ -160,6 +166,7 @@ async def test_a_task_outlives_the_scope_in_which_it_was_started(autojump_clock)
 
 
 async def test_leaving_the_block_stops_all_tasks_at_once(autojump_clock):
+    """OTP, Task.Supervisor, 5: a DynamicSupervisor for tasks, shutdown 5000."""
     ended = []
 
     async def cleans():
@@ -186,6 +193,7 @@ async def test_leaving_the_block_stops_all_tasks_at_once(autojump_clock):
 
 
 async def test_max_children(autojump_clock):
+    """OTP, Task.Supervisor, 5: max_children."""
     async with open_supervisor(TaskSupervisor(max_children=2)) as tasks:
         tasks.start_soon(double, 5)
         tasks.start_soon(double, 5)
@@ -221,6 +229,7 @@ async def test_a_task_supervisor_stands_among_children(autojump_clock):
 
 
 async def test_map_gives_the_results_in_the_order_of_the_items(autojump_clock):
+    """OTP, Task.Supervisor, 7: async_stream, ordered."""
     async with open_supervisor(TaskSupervisor()) as tasks:
         before = trio.current_time()
         async with tasks.map(double, [3, 1, 2], max_concurrency=3) as results:
@@ -231,6 +240,7 @@ async def test_map_gives_the_results_in_the_order_of_the_items(autojump_clock):
 
 
 async def test_map_can_give_them_as_they_are_done(autojump_clock):
+    """OTP, Task.Supervisor, 7: async_stream, not ordered."""
     async with open_supervisor(TaskSupervisor()) as tasks:
         times = []
         async with tasks.map(double, [3, 1, 2], max_concurrency=3, ordered=False) as results:
@@ -244,6 +254,8 @@ async def test_map_can_give_them_as_they_are_done(autojump_clock):
 
 
 async def test_the_crash_of_one_item_is_its_result_and_touches_no_other(autojump_clock):
+    """OTP, Task.Supervisor, 7: async_stream_nolink."""
+
     async def picky(number):
         await trio.sleep(1)
         if number == 2:
@@ -262,6 +274,7 @@ async def test_the_crash_of_one_item_is_its_result_and_touches_no_other(autojump
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("most", [1, 2, 5])
 async def test_no_more_than_max_concurrency_run_at_once(autojump_clock, most, ordered):
+    """OTP, Task.Supervisor, 7: max_concurrency."""
     running = []
     peak = []
 
@@ -283,6 +296,7 @@ async def test_no_more_than_max_concurrency_run_at_once(autojump_clock, most, or
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_input_is_drawn_only_when_there_is_room(autojump_clock, ordered):
+    """OTP, Task.Supervisor, 7: max_concurrency is the back-pressure."""
     drawn = []
 
     def items():
@@ -305,6 +319,8 @@ async def test_input_is_drawn_only_when_there_is_room(autojump_clock, ordered):
 
 
 async def test_an_endless_input_is_fine(autojump_clock):
+    """OTP, Task.Supervisor, 7: lazy."""
+
     def endless():
         number = 0
         while True:
@@ -323,6 +339,7 @@ async def test_an_endless_input_is_fine(autojump_clock):
 
 
 async def test_leaving_early_cancels_what_runs_and_waits_for_it(autojump_clock):
+    """OTP, Task.Supervisor, 7: halting the stream early."""
     ended = []
 
     async def cleans(number):
@@ -404,6 +421,7 @@ async def test_max_concurrency_must_be_said():
 
 
 async def test_the_supervisor_can_be_stopped_in_the_middle_of_a_map(autojump_clock):
+    """OTP, Task.Supervisor, 3: a task that is shut down."""
     outcomes = []
 
     async def maps(tasks):
