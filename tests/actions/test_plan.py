@@ -31,7 +31,7 @@ from prunella.actions import (
     run,
     try_run,
 )
-from prunella.actions._graph import Progress, ancestors, cycle_in, phases_of
+from prunella.actions._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from prunella.errors import DefinitionError
 from prunella.supervision import Backoff
 from prunella.telemetry import Event
@@ -409,6 +409,28 @@ def test_the_graph_as_text() -> None:
     assert plan.mermaid() == 'flowchart TD\n    s0["a: nothing"]\n    s1{{"end: number"}}\n    s0 --> s1\n'
 
 
+def test_the_graph_as_a_picture() -> None:
+    plan = Plan(
+        [
+            Step("nothing", nothing),
+            Step("left", nothing, depends_on="nothing"),
+            Step("right", nothing, depends_on="nothing", when=lambda results: True),
+            Step("end", nothing, depends_on=["left", "right"]),
+            Step("alone", nothing),
+        ],
+        name="publish",
+    )
+    assert plan.picture().splitlines() == [
+        "publish",
+        "├─ nothing",
+        "│  ├─ left: nothing",
+        "│  └─ right: nothing ?",
+        "│     └─ end: nothing (and after left)",
+        "└─ alone: nothing",
+    ]
+    assert Plan([]).picture() == "plan\n"
+
+
 async def test_a_failing_plan_wraps_no_exception_in_a_group() -> None:
     steps = [Step(f"s{index}", fail) for index in range(3)]
     with pytest.raises(PlanFailed):
@@ -437,6 +459,24 @@ def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
         for place, name in enumerate(names)
     }
     return {name: edges[name] for name in draw(st.permutations(names))}
+
+
+@given(graphs())
+def test_a_picture_has_a_line_for_each_step_below_all_that_it_waits_for(edges: dict[str, tuple[str, ...]]) -> None:
+    lines = [line.split("─ ")[1] for line in drawn("plan", edges, {name: name for name in edges}).splitlines()[1:]]
+    places = {line.split(" ")[0]: place for place, line in enumerate(lines)}
+    assert sorted(places) == sorted(edges)
+    assert len(lines) == len(edges)
+    for name, others in edges.items():
+        said = lines[places[name]].partition("(and after ")[2].rstrip(")").split(", ")
+        above = [other for other in others if other not in said]
+        assert len(above) == bool(others)
+        assert all(places[other] < places[name] for other in above)
+
+
+def test_a_picture_of_a_long_plan() -> None:
+    edges = {f"s{number}": (f"s{number - 1}",) if number else () for number in range(2_000)}
+    assert drawn("plan", edges, {name: name for name in edges}).count("\n") == 2_001
 
 
 @given(graphs(), st.none() | st.integers(1, 3), st.data())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -34,6 +34,7 @@ from prunella.actions import (
     try_run,
 )
 from prunella.errors import InvalidArgument
+from prunella.supervision import Backoff
 from prunella.telemetry import Event
 
 
@@ -248,6 +249,55 @@ async def test_results_that_are_no_json_are_an_answer_too() -> None:
         assert not result.ok
         assert json.loads(result.content)["error"]["type"] == "InvalidOutput"
     assert (await call_tool(catalog, "make", {"kind": "set"})).content == "[1, 2]"
+
+
+async def test_an_action_that_streams_answers_with_the_list_of_what_it_yields() -> None:
+    @action
+    async def count(most: int) -> AsyncIterator[Place]:
+        for number in range(most):
+            yield Place(str(number))
+
+    catalog = Catalog([count])
+    result = await call_tool(catalog, "count", '{"most": 2}')
+    assert (result.ok, [item["street"] for item in json.loads(result.content)]) == (True, ["0", "1"])
+    assert (await call_tool(catalog, "count", '{"most": 0}')).content == "[]"
+    assert "outputSchema" not in tool_schema(count)
+
+
+async def test_a_stream_without_end_is_ended_and_wrong_values_of_one_are_an_answer() -> None:
+    ended = []
+
+    @action
+    async def endless() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x" * 1_000
+        finally:
+            ended.append(1)
+
+    @action
+    async def wrong() -> AsyncIterator[int]:
+        yield 1
+        yield "2"  # type: ignore[misc]
+
+    for one in (endless, wrong):
+        result = await call_tool(Catalog([one]), one.name, {})
+        assert not result.ok
+        assert json.loads(result.content)["error"]["type"] == "InvalidOutput"
+    assert ended == [1]
+
+
+async def test_a_tool_that_streams_is_begun_again_for_nobody_has_seen_its_values() -> None:
+    begun = []
+
+    @action(retries=1, backoff=Backoff(0.0, 0.0))
+    async def flaky() -> AsyncIterator[int]:
+        begun.append(1)
+        yield len(begun)
+        if len(begun) == 1:
+            raise ConnectionError
+
+    assert (await call_tool(Catalog([flaky]), "flaky", {})).content == "[2]"
 
 
 async def test_directives_of_a_tool_are_kept() -> None:

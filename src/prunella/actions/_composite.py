@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import trio
@@ -55,7 +57,7 @@ class Composite(Action[..., Any]):
 
             return await run(self, params)
 
-        call.__name__ = call.__qualname__ = name
+        call.__name__ = name
         super().__init__(
             name,
             call,
@@ -68,13 +70,48 @@ class Composite(Action[..., Any]):
             version=labels.get("version"),
             docstring=described,
         )
+        self._modules = _modules_on_stack()
+        self.__module__ = self._modules[0] if self._modules else __name__
+        del self.__qualname__  # looked for when it is asked for: see __getattr__
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         """Runs the steps."""
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> str:
+        # A function knows its name from the start. What is made of others gets one when it is assigned, as a variable
+        # of the module that makes it: what is written down, or pickled, is found again by that.
+        if name != "__qualname__":
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name, obj=self)
+        for module in self._modules:
+            variables = vars(sys.modules.get(module, object))
+            found = next((key for key in (self.name, *variables) if variables.get(key) is self), None)
+            if found is not None:
+                self.__module__, self.__qualname__ = module, found
+                return found
+        return self.name
+
     def __reduce__(self) -> str:
-        raise TypeError(f"{self!r} is made of others and has no place of its own: it cannot be pickled")
+        name = self.__qualname__
+        if getattr(sys.modules.get(self.__module__), name, None) is not self:
+            raise TypeError(f"{self!r} is no variable of a module, so it cannot be found again: it cannot be pickled")
+        return name
+
+
+def _modules_on_stack() -> tuple[str, ...]:
+    """The module of whoever makes a composite, and the one that is being run, if a function does it for that."""
+    frame: FrameType | None = sys._getframe(2)
+    modules: list[str] = []
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if isinstance(module, str) and not module.startswith("prunella.actions."):
+            if not modules:
+                modules.append(module)
+            if frame.f_code.co_name == "<module>":
+                modules.append(module)
+                break
+        frame = frame.f_back
+    return tuple(dict.fromkeys(modules))
 
 
 _LABELS = frozenset({"description", "tags", "category", "version"})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import final
 
-__all__ = ["Progress", "ancestors", "cycle_in", "phases_of"]
+__all__ = ["Progress", "ancestors", "cycle_in", "drawn", "phases_of"]
 
 Edges = Mapping[str, tuple[str, ...]]
 """For each step, in the order in which they were given, the steps that it waits for."""
@@ -43,6 +43,28 @@ def ancestors(edges: Edges) -> dict[str, frozenset[str]]:
     for name in TopologicalSorter(edges).static_order():
         found[name] = frozenset(edges[name]).union(*(found[other] for other in edges[name]))
     return found
+
+
+def drawn(title: str, edges: Edges, labels: Mapping[str, str]) -> str:
+    """A graph as text: each step below the last of those that it waits for, with the names of the others."""
+    places = {name: place for place, name in enumerate(name for phase in phases_of(edges) for name in phase)}
+    below: dict[str | None, list[str]] = {}
+    for name in places:
+        last = max(edges[name], key=places.__getitem__, default=None)
+        below.setdefault(last, []).append(name)
+    lines = [title]
+    # Not by recursion: a thousand steps may stand one below the other.
+    roots = below.get(None, [])
+    open_branches = [(name, "", name == roots[-1]) for name in reversed(roots)]
+    while open_branches:
+        name, indent, is_last = open_branches.pop()
+        others = [other for other in edges[name] if name not in below.get(other, ())]
+        also = f" (and after {', '.join(others)})" if others else ""
+        lines.append(f"{indent}{'└─ ' if is_last else '├─ '}{labels[name]}{also}")
+        indent += "   " if is_last else "│  "
+        under = below.get(name, [])
+        open_branches += [(one, indent, one == under[-1]) for one in reversed(under)]
+    return "\n".join(lines) + "\n"
 
 
 @final

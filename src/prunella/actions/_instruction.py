@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import attrs
 
@@ -32,6 +32,9 @@ class Instruction:
         InvalidInput: params or context are no mapping with keys of type str.
         TypeError: there is no option of that name.
     """
+
+    # What a `Run` directive takes in the place of an action, and under which name it is written down.
+    _prunella_order: ClassVar = "prunella.actions:Instruction"
 
     action: Action[..., Any]
     params: Map[str, Any]

@@ -10,7 +10,7 @@ from ._action import check_concurrency
 from ._composite import Composite, Labels, Work, perform_all
 from ._errors import InvalidAction, InvalidPlan, PlanFailed
 from ._execution import Completed, Execution
-from ._graph import Progress, ancestors, cycle_in, phases_of
+from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from ._references import Param, ResultOf, references, resolved
 from ._signature import Signature
 from ._step import Step
@@ -76,12 +76,19 @@ class Plan(Composite):
         ids = {name: f"s{number}" for number, name in enumerate(self.steps)}
         lines = ["flowchart TD"]
         for name, step in self.steps.items():
-            label = name if name == step.action.name else f"{name}: {step.action.name}"
             opening, closing = ('{{"', '"}}') if step.when is not None else ('["', '"]')
-            lines.append(f"    {ids[name]}{opening}{label}{closing}")
+            lines.append(f"    {ids[name]}{opening}{_label(step)}{closing}")
         for name, others in self._edges.items():
             lines += [f"    {ids[other]} --> {ids[name]}" for other in others]
         return "\n".join(lines) + "\n"
+
+    def picture(self) -> str:
+        """The graph as text for people: each step below the last that it waits for, with the names of the others.
+
+        A question mark stands behind those that have a condition.
+        """
+        labels = {name: _label(step) + (" ?" if step.when is not None else "") for name, step in self.steps.items()}
+        return drawn(self.name, self._edges, labels)
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         """Runs the steps.
@@ -114,6 +121,10 @@ class Plan(Composite):
             await run.undo_steps(work.undo, error)
             raise error
         return Completed(results, work.directives, run.attempts, work.undo)
+
+
+def _label(step: Step) -> str:
+    return step.name if step.name == step.action.name else f"{step.name}: {step.action.name}"
 
 
 def _by_name(title: str, steps: Iterable[Step]) -> dict[str, Step]:

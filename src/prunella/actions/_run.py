@@ -174,7 +174,8 @@ async def call_tool(
     """Runs the action that a model asks for, and says what came of it in words that the model can use.
 
     Whatever the model does wrong is an answer, never an exception: a name that is not there, arguments that are no JSON
-    or do not fit, what the policy refuses, an action that fails.
+    or do not fit, what the policy refuses, an action that fails. An action that streams answers with the list of all
+    that it yields.
 
     Args:
         catalog: what there is to call; only public entries are.

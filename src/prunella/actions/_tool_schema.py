@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 from ..errors import InvalidArgument
 from ._action import Action
 from ._errors import InvalidAction
+from ._signature import Kind
 
 __all__ = ["ToolFormat", "tool_schema"]
 
@@ -47,7 +48,8 @@ def tool_schema(action: Action[..., Any], *, format: ToolFormat = "mcp", strict:
         return {**tool, "strict": True} if strict else tool
     tool = {"name": action.name, "description": action.description, "inputSchema": schema}
     output = _plain(action.output_schema)
-    if output.get("type") == "object":  # MCP knows no other results with a structure
+    # MCP knows no other results with a structure; what streams gives a list.
+    if output.get("type") == "object" and action.kind is not Kind.STREAM:
         tool["outputSchema"] = output
     return tool
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, final
 
 import attrs
@@ -18,6 +19,7 @@ from ._errors import ActionError, ActionNotAllowed, InvalidInput, InvalidOutput
 from ._execution import Execution
 from ._policy import Policy, refusal
 from ._redaction import redacted_text
+from ._signature import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,13 +75,31 @@ async def answer(
         refused = refusal(entry, policy)
         if refused is not None:
             raise ActionNotAllowed(f"{entry.name} is not allowed: {refused}")
-        execution = runner.execution(entry.action, _parsed(arguments), context, telemetry, {})
+        streams = entry.action.kind is Kind.STREAM
+        execution = runner.execution(entry.action, _parsed(arguments), context, telemetry, {}, stream=streams)
+        if streams:
+            execution.pump = _gather
         if entry.requires_confirmation:
             await _ask(entry, execution, policy)
         completed = await execution.complete()
-        return ToolResult(True, _written(completed.value), completed.directives)
+        content = completed.value if streams else _written(completed.value)
+        return ToolResult(True, content, completed.directives)
     except ActionError as error:
         return ToolResult(False, _told(error))
+
+
+async def _gather(run: Execution, values: AsyncGenerator[Any, None]) -> str:
+    """All that an action yields, as the text of a list: a model waits for the whole answer anyway."""
+    texts: list[str] = []
+    length = 0
+    async with aclosing(values) as opened:
+        async for value in opened:
+            texts.append(_written(run.converted(value)))
+            length += len(texts[-1]) + 2
+            if length > _LONGEST_RESULT:
+                raise InvalidOutput("", f"at most {_LONGEST_RESULT} characters of JSON", "more")
+            await trio.lowlevel.checkpoint()
+    return f"[{', '.join(texts)}]"
 
 
 def _found(catalog: Catalog, name: object) -> Entry:

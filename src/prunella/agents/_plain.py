@@ -145,7 +145,8 @@ def name_of(thing: Any) -> str:
     Raises:
         Unwritable: there is none.
     """
-    module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    # In this order: a plan finds out about both when it is asked for its name.
+    qualname, module = getattr(thing, "__qualname__", None), getattr(thing, "__module__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
         raise Unwritable(f" is a {type(thing).__name__} without a name of its own")
     found: Any = sys.modules.get(module)

@@ -15,6 +15,7 @@ from ._directive import Directive
 from ._equality import same
 from ._errors import NotSerialisable
 from ._family import AdoptChild, SpawnAgent, Stop, StopChild
+from ._order import is_order, order_from_data, order_to_data
 from ._plain import Unwritable, name_of, named, plain, unplain
 from ._sending import Ask, Emit, Fail, Reply
 from ._timing import Cancel, Cron, Schedule
@@ -103,7 +104,7 @@ def _field_names(cls: Any) -> tuple[str, ...]:
 
 def _written(cls: Any, name: str, value: Any) -> Any:
     if (cls, name) in _NAMED:
-        return name_of(value)
+        return order_to_data(value) if is_order(value) else name_of(value)
     if (cls, name) in _TARGETS:
         address = value if value is None or isinstance(value, (str, Address)) else getattr(value, "address", None)
         if address is None and value is not None:
@@ -130,7 +131,7 @@ def _typed(cls: Any, name: str, value: Any) -> Any:
 
 def _read(cls: Any, name: str, data: Any) -> Any:
     if (cls, name) in _NAMED:
-        return named(data)
+        return order_from_data(data) if isinstance(data, dict) else named(data)
     if isinstance(data, dict) and data.keys() == {"$typed"}:
         return convert(data["$typed"], resolve_annotations(cls)[name])
     return unplain(data)

@@ -20,6 +20,7 @@ from ._directive import (
     positive_seconds,
     signal_type,
 )
+from ._order import Order, is_order
 
 __all__ = ["RESTARTS", "Run", "SpawnTask"]
 
@@ -32,8 +33,9 @@ class Run(Directive):
     """Runs an action; what comes of it comes back as signals.
 
     Args:
-        action: a function, sync or async, or an async generator; called with `params` as keywords.
-        params: its arguments.
+        action: an action, be it a function, a chain or a plan, or an `Instruction`; or a plain function, sync or
+            async, or an async generator. It is called with `params` as keywords.
+        params: its arguments; they are laid over those of an instruction.
         then: the type of the signal that brings its result: `{"result": value, **carry}`.
         catch: the type of the signal that tells of its failure: `{"error": {"type", "message", "retryable"},
             "attempts": n, **carry}`. Without it the error policy is asked.
@@ -42,14 +44,15 @@ class Run(Directive):
         carry: goes into the data of all of these; without it a handler cannot know which request a result
             belongs to.
         key: a name for `Cancel`; another directive with the key cancels this one.
-        timeout: seconds for each attempt.
-        retries: further attempts after a failure; `None` leaves it to the action.
+        timeout: seconds for each attempt; `None` leaves it to the action.
+        retries: further attempts: of an action after failures that are worth one, of a plain function after all.
+            `None` leaves it to the action.
 
     Raises:
         InvalidArgument: one of these is of another kind.
     """
 
-    action: Callable[..., Any]
+    action: Callable[..., Any] | Order
     params: Map[str, Any]
     then: str | None
     catch: str | None
@@ -61,7 +64,7 @@ class Run(Directive):
 
     def __init__(
         self,
-        action: Callable[..., Any],
+        action: Callable[..., Any] | Order,
         params: Mapping[str, Any] = EMPTY,
         /,
         *,
@@ -76,7 +79,7 @@ class Run(Directive):
         if retries is not None and (not isinstance(retries, int) or isinstance(retries, bool) or retries < 0):
             raise InvalidArgument("Run", "retries", "an int of at least 0, or None", retries)
         self.__attrs_init__(
-            callable_argument("Run", "action", action),
+            action if is_order(action) else callable_argument("Run", "action", action),
             keyword_mapping("Run", "params", params),
             signal_type("Run", "then", then),
             signal_type("Run", "catch", catch),
