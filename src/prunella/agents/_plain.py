@@ -20,7 +20,7 @@ from ..conversion import Map
 from ..signals import Signal
 from ._address import Address
 
-__all__ = ["Unwritable", "name_of", "named", "plain", "unplain"]
+__all__ = ["Unwritable", "name_of", "named", "plain", "target", "unplain"]
 
 
 class Unwritable(Exception):
@@ -56,6 +56,31 @@ def _unagent(data: dict[str, Any]) -> Any:
     return cls(**{name: unplain(value) for name, value in data["state"]})
 
 
+def target(value: Any) -> dict[str, Any]:
+    """The data of a target of signals whose class says in `_written_fields` what makes one like it.
+
+    Raises:
+        Unwritable: it, or something in it, has none.
+    """
+    fields = getattr(type(value), "_written_fields", None)
+    if fields is None:
+        raise Unwritable(
+            f" is a {type(value).__name__}; only ids, addresses and refs, and targets of plain data, can be written"
+        )
+    data: dict[str, Any] = {"class": name_of(type(value))}
+    for name in fields:
+        item = getattr(value, name)
+        if name == "secret" and isinstance(item, bytes):
+            raise Unwritable(".secret is a key itself, which does not belong into a storage; give the name of one")
+        data[name] = {"$named": name_of(item)} if callable(item) else _at(f".{name}", item)
+    return {"$target": data}
+
+
+def _untarget(data: dict[str, Any]) -> Any:
+    cls = named(data["class"])
+    return cls(**{name: unplain(value) for name, value in data.items() if name != "class"})
+
+
 def _items(items: Any) -> list[Any]:
     return [_at(f"[{index}]", item) for index, item in enumerate(items)]
 
@@ -89,7 +114,11 @@ _FORMS: Final[dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]
     Address: ("address", lambda value: [value.id, value.partition], lambda data: Address(*data)),
     Signal: ("signal", _signal, _unsignal),
 }
-_READERS: Final = {name: read for name, _, read in _FORMS.values()} | {"agent": _unagent}
+_READERS: Final = {name: read for name, _, read in _FORMS.values()} | {
+    "agent": _unagent,
+    "target": lambda data: _untarget(data),
+    "named": lambda data: named(data),
+}
 
 
 def plain(value: Any) -> Any:
@@ -149,12 +178,21 @@ def name_of(thing: Any) -> str:
     qualname, module = getattr(thing, "__qualname__", None), getattr(thing, "__module__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
         raise Unwritable(f" is a {type(thing).__name__} without a name of its own")
+    if not _is_found(thing, module, qualname):
+        raise Unwritable(f" ({module}:{qualname}) cannot be found by its name; define it at the top of a module")
+    # What a package exports keeps its name when the module is renamed in which it is defined.
+    package, _, last = module.rpartition(".")
+    while last.startswith("_") and package and _is_found(thing, package, qualname):
+        module = package
+        package, _, last = module.rpartition(".")
+    return f"{module}:{qualname}"
+
+
+def _is_found(thing: Any, module: str, qualname: str) -> bool:
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if found is not thing:
-        raise Unwritable(f" ({module}:{qualname}) cannot be found by its name; define it at the top of a module")
-    return f"{module}:{qualname}"
+    return found is thing
 
 
 def named(name: str) -> Any:

@@ -16,7 +16,7 @@ from ._equality import same
 from ._errors import NotSerialisable
 from ._family import AdoptChild, SpawnAgent, Stop, StopChild
 from ._order import is_order, order_from_data, order_to_data
-from ._plain import Unwritable, name_of, named, plain, unplain
+from ._plain import Unwritable, name_of, named, plain, target, unplain
 from ._sending import Ask, Emit, Fail, Reply
 from ._timing import Cancel, Cron, Schedule
 from ._work import Run, SpawnTask
@@ -40,7 +40,8 @@ _TARGETS: Final = {(Emit, "to"), (Ask, "to"), (AdoptChild, "child")}
 def directive_to_data(directive: Directive) -> dict[str, Any]:
     """A directive as plain JSON data; `directive_from_data` makes an equal one of it.
 
-    Functions and classes are written as `module:qualname`, refs as their addresses. Data may hold JSON values, and
+    Functions and classes are written as `module:qualname`, refs as their addresses; of dispatch targets those that
+    are plain data are written, a webhook's secret only by its name. Data may hold JSON values, and
     tuples, frozen sets, mappings, bytes, dates and times, `Decimal`, `UUID`, addresses, signals and agents.
 
     Raises:
@@ -107,9 +108,7 @@ def _written(cls: Any, name: str, value: Any) -> Any:
         return order_to_data(value) if is_order(value) else name_of(value)
     if (cls, name) in _TARGETS:
         address = value if value is None or isinstance(value, (str, Address)) else getattr(value, "address", None)
-        if address is None and value is not None:
-            raise Unwritable(f" is a {type(value).__name__}; only ids, addresses and refs can be written")
-        return plain(address)
+        return target(value) if address is None and value is not None else plain(address)
     if cls in _CLASSES:  # a mapping of theirs is one again when they are made
         return plain(dict(value)) if isinstance(value, Map) else plain(value)
     try:

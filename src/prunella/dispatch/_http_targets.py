@@ -141,6 +141,7 @@ class HTTPTarget:
     """
 
     _dispatch_kind: ClassVar[str] = "http"
+    _written_fields: ClassVar[tuple[str, ...]] = ("url", "method", "headers", "timeout", "retries", "mode")
 
     url: str = attrs.field(repr=_repr_of_url)
     method: HTTPMethod = attrs.field(default=HTTPMethod.POST, kw_only=True, converter=_method)
@@ -190,6 +191,7 @@ class WebhookTarget(HTTPTarget):
     """
 
     _dispatch_kind: ClassVar[str] = "webhook"
+    _written_fields: ClassVar[tuple[str, ...]] = (*HTTPTarget._written_fields, "secret", "events")
 
     secret: bytes | str = attrs.field(kw_only=True, repr=False)
     events: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, converter=_events)

@@ -70,6 +70,7 @@ class FunctionTarget:
     """
 
     _dispatch_kind: ClassVar[str] = "function"
+    _written_fields: ClassVar[tuple[str, ...]] = ("function",)
 
     function: Callable[[Signal], object]
 
@@ -229,6 +230,7 @@ class LoggerTarget:
     """
 
     _dispatch_kind: ClassVar[str] = "logger"
+    _written_fields: ClassVar[tuple[str, ...]] = ("level", "include_data")
 
     level: LogLevel = attrs.field(default=LogLevel.INFO, converter=_level)
     include_data: bool = False
@@ -251,6 +253,7 @@ class ConsoleTarget:
     """
 
     _dispatch_kind: ClassVar[str] = "console"
+    _written_fields: ClassVar[tuple[str, ...]] = ("include_data",)
 
     include_data: bool = False
 
@@ -268,6 +271,7 @@ class NoopTarget:
     """Takes every signal and does nothing with it."""
 
     _dispatch_kind: ClassVar[str] = "noop"
+    _written_fields: ClassVar[tuple[str, ...]] = ()
 
     def __str__(self) -> str:
         return "noop"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ..agents import (
     AdoptChild,
     Ask,
@@ -22,7 +24,8 @@ from ..agents import (
     Stop,
     StopChild,
 )
-from ..errors import InvalidArgument
+from ..dispatch import HTTPTarget
+from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
 from ..supervision import ExitReason
 from ._delivery import Delivery, OpenAsk, Settling
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from ._server import AgentServer
 
 __all__ = ["begin_directive", "knows_directive"]
+
+_IDEMPOTENCY_KEY = "idempotency-key"
+"""The HTTP header of draft-ietf-httpapi-idempotency-key-header."""
 
 
 def knows_directive(runtime: Runtime, directive: Directive) -> bool:
@@ -82,6 +88,8 @@ def _emit(
             hash(to)
         except TypeError:
             key = id(to)
+        if server.is_durable and isinstance(to, HTTPTarget):
+            to = _with_key(to, effect.directive_id)
         in_order(life, key, effect, None, partial(runtime.dispatch, signal, to))
         return
     target = runtime.find(address)
@@ -96,6 +104,13 @@ def _emit(
         server.put(Delivery(signal, ask=delivery.ask))
     else:
         _to_agent(server, life, target, signal, directive, delivery, settling, index)
+
+
+def _with_key(target: HTTPTarget, directive_id: str) -> HTTPTarget:
+    """The target, telling its receiver what is the same request when it is sent again; what the user says counts."""
+    if _IDEMPOTENCY_KEY in target.headers:
+        return target
+    return attrs.evolve(target, headers={**target.headers, _IDEMPOTENCY_KEY: directive_id})
 
 
 def _to_agent(
@@ -199,8 +214,16 @@ def _ask(
         in_order(life, address, _Question(effect, inner), None, partial(runtime.accept_awake, address, sent))
     elif target is server:
         server.put(sent)
-    elif (life.lanes is not None and address in life.lanes) or not target.offer(sent):
+    elif (life.lanes is not None and address in life.lanes) or not _is_taken(target, sent):
         in_order(life, address, _Question(effect, inner), None, partial(target.accept, sent))
+
+
+def _is_taken(target: AgentServer, sent: Delivery) -> bool:
+    """Whether a signal was accepted at once; why it was not is said when it is tried again."""
+    try:
+        return target.offer(sent)
+    except PrunellaError:
+        return False
 
 
 class _Question:
