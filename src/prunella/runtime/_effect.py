@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..actions import ActionError
 from ..actions._errors import is_retryable
-from ..agents import AgentCrashed, AgentError, AgentStopped, Directive
+from ..agents import AgentCrashed, AgentError, AgentNotFound, AgentStopped, Directive
 from ..signals import Signal
 from ..storage import directive_id
-from ..supervision import Crashed, ExitReason
+from ..supervision import Crashed, ExitReason, Shutdown, SupervisorStopped
 from ._delivery import Delivery, Settling
 
 if TYPE_CHECKING:
     from ._server import AgentServer
 
 __all__ = ["Effect", "as_error", "end_of", "error_data"]
+
+_NOT_THERE = (AgentNotFound, AgentStopped, SupervisorStopped)
 
 
 class Effect:
@@ -66,7 +68,9 @@ class Effect:
             caught: whether the agent's logic has been told of it by a signal.
         """
         server = self.server
-        if self._over(error):
+        if self._is_for_later(error):
+            self.cut(Shutdown())
+        elif self._over(error):
             server.effect_ends(self)
             if error is not None and not caught and isinstance(error, Exception) and server.ended is None:
                 server.apply_policy(error, self.signal)
@@ -75,6 +79,13 @@ class Effect:
                     self.ask.failed(error)
                 self.ask.release()
             server.runtime.room_in_outbox(server)
+
+    def _is_for_later(self, error: BaseException | None) -> bool:
+        """Whether it has failed only because all is being stopped: then the next process does it."""
+        server = self.server
+        return (
+            isinstance(error, AgentStopped | SupervisorStopped) and server.is_durable and server.runtime.is_closing
+        )
 
     def cut(self, reason: ExitReason | None) -> None:
         """It was called off: by the agent itself, or by the end of the agent's life.
@@ -95,6 +106,11 @@ class Effect:
                     self.ask.error = error
                 self.ask.release()
             server.runtime.room_in_outbox(server)
+
+    def _is_for_the_next_runtime(self, error: BaseException | None) -> bool:
+        """Whether it failed for no other reason than that the runtime is being stopped, its targets first."""
+        server = self.server
+        return server.is_durable and server.runtime.is_closing and isinstance(error, _NOT_THERE)
 
     def _stays_open(self, error: BaseException | None) -> None:
         """The life is over, and this is not done: the next life does it. Who waits for it goes on waiting."""
@@ -120,7 +136,7 @@ class Effect:
 
     def failed(self, error: Exception, catch: str | None, carry: Any = None, attempts: int = 1) -> None:
         """It has failed: the agent's logic is told if it wants to know, else its error policy."""
-        if catch is None:
+        if catch is None or self._is_for_later(error):
             self.done(error)
             return
         data = {"error": error_data(error), "attempts": attempts, **(carry or {})}

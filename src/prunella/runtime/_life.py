@@ -161,7 +161,7 @@ class AgentLife(HostedLife):
         from ._server import reason_data
 
         server = self.server
-        if server.definition.hears_lifecycle:
+        if server.hears("prunella.stopping"):
             signal = server.runtime.signals.new("prunella.stopping", {"reason": reason_data(reason)})
             server.handle(Delivery(signal))
 

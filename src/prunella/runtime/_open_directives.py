@@ -66,14 +66,20 @@ class _Open:
         """Whether it is work that has a key."""
         return isinstance(self.directive, Run) and self.directive.key == key
 
-    def let_go(self) -> None:
-        """What was waited for and is not begun again is no longer waited for."""
+    def let_go(self, error: Exception | None = None) -> None:
+        """What was waited for and is not begun again is no longer waited for.
+
+        Args:
+            error: why it is not; None if it was called off.
+        """
         while self.kept:
             self.kept -= 1
             if self.settling is not None:
-                self.settling.end()
-            if self.delivery.ask is not None:
-                self.delivery.ask.release()
+                self.settling.end(self.directive, error)
+            ask = self.delivery.ask
+            if ask is not None:
+                ask.error = error or ask.error
+                ask.release()
 
 
 class OpenDirectives:
@@ -164,6 +170,11 @@ class OpenDirectives:
     def _may_send(self) -> bool:
         durability = self._server.runtime.durability
         return durability is not None and durability.has_begun
+
+    def give_up(self, error: Exception) -> None:
+        """The agent has ended: who waits for something here is told, for it will come back without them."""
+        for entry in self._by_place.values():
+            entry.let_go(error)
 
     def begin_turn(self, turn: Decided, settling: Settling | None) -> None:
         """Begins what a turn has asked for; if there is no life now, the next one does."""

@@ -137,7 +137,7 @@ class AgentServer:
         self.life = self.last_life = life
         if not self._is_stopped:
             self._closing = None
-        if self.definition.hears_lifecycle:
+        if self.hears("prunella.started"):
             restored = self.restarts > 0 and self.spec.restore == "last"
             data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": restored}
             self._put_first(self.runtime.families.first_signal(self, data))
@@ -321,11 +321,15 @@ class AgentServer:
 
     def tell(self, type: str, data: dict[str, Any], cause: Signal | None = None, span: str | None = None) -> None:
         """Sends it a signal of the runtime, if it has a handler for such."""
-        if self.ended is None and self.definition.hears_lifecycle:
+        if self.ended is None and self.hears(type):
             if self._control is None:
                 self._control = deque()
             self._control.append(Delivery(self.runtime.signals.new(type, data, cause, span)))
             self._wake()
+
+    def hears(self, type: str) -> bool:
+        """Whether it has a handler for signals of the runtime of that type; others are never sent to it."""
+        return self.definition.hears_lifecycle and self.definition.hears(type)
 
     def _put_first(self, signal: Signal) -> None:
         if self._control is None:
