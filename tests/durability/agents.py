@@ -26,7 +26,7 @@ from prunella.agents import (
     directive_to_data,
     on,
 )
-from prunella.runtime import AgentRef, AgentSpec
+from prunella.runtime import AgentRef, AgentSpec, Runtime
 from prunella.signals import Signal
 from prunella.storage import HistoryEntry, MemoryStorage, history
 from prunella.telemetry import Event
@@ -36,7 +36,7 @@ A = TypeVar("A", bound=Agent)
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
-_FOR_EVER = 1e7
+_FOR_EVER = 1e5
 
 EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC)
 """When runtimes of these tests are opened, where that matters."""
@@ -91,6 +91,21 @@ async def stroll(seconds: float) -> None:
     world.done.append("out")
     await trio.sleep(seconds)
     world.done.append("back")
+
+
+@action(retries=2)
+async def stubborn(amount: int, key: IdempotencyKey) -> int:
+    """Succeeds at the third attempt."""
+    world.keys.append(str(key))
+    if len(world.keys) < 3:
+        raise ConnectionError("not yet")
+    return amount
+
+
+@action()
+async def own(runtime: Runtime, ref: AgentRef[Any], word: str) -> str:
+    """Wants its agent and its runtime."""
+    return f"{word} {runtime.name} {ref.id}"
 
 
 def forgiving(agent: Puppet, error: Exception) -> Any:
