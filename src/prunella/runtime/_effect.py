@@ -83,9 +83,7 @@ class Effect:
     def _is_for_later(self, error: BaseException | None) -> bool:
         """Whether it has failed only because all is being stopped: then the next process does it."""
         server = self.server
-        return (
-            isinstance(error, AgentStopped | SupervisorStopped) and server.is_durable and server.runtime.is_closing
-        )
+        return isinstance(error, _NOT_THERE) and server.is_durable and server.runtime.is_closing
 
     def cut(self, reason: ExitReason | None) -> None:
         """It was called off: by the agent itself, or by the end of the agent's life.
@@ -106,11 +104,6 @@ class Effect:
                     self.ask.error = error
                 self.ask.release()
             server.runtime.room_in_outbox(server)
-
-    def _is_for_the_next_runtime(self, error: BaseException | None) -> bool:
-        """Whether it failed for no other reason than that the runtime is being stopped, its targets first."""
-        server = self.server
-        return server.is_durable and server.runtime.is_closing and isinstance(error, _NOT_THERE)
 
     def _stays_open(self, error: BaseException | None) -> None:
         """The life is over, and this is not done: the next life does it. Who waits for it goes on waiting."""
