@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from prunella import Child, Supervisor
 from prunella.observer import AgentFigures, Happening, Lines, Live, Picture, describe, duration, one_line, rows
-from prunella.runtime import EffectException, TurnEvent
+from prunella.runtime import AgentFenced, AgentQuarantined, EffectException, TurnEvent
 from prunella.supervision import (
     ChildExited,
     ChildRestarted,
@@ -157,6 +157,11 @@ def test_a_crash_is_told_with_its_place():
         (
             EffectException(time=0.0, agent="a", directive="Run", duration=1.0, error=ErrorInfo("KeyError", "")),
             "a failed at Run: KeyError",
+        ),
+        (AgentFenced(time=0.0, agent="a"), "a is stopped here: another process has taken it over"),
+        (
+            AgentQuarantined(time=0.0, agent="a", error=ErrorInfo("RestoreFailed", "bytes")),
+            "a is quarantined: RestoreFailed: bytes",
         ),
     ],
 )

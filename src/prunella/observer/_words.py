@@ -6,7 +6,7 @@ import os
 
 import attrs
 
-from ..runtime import EffectException, TurnEvent
+from ..runtime import AgentFenced, AgentQuarantined, EffectException, TurnEvent
 from ..supervision import (
     ChildExited,
     ChildRestarted,
@@ -70,6 +70,10 @@ def _text(event: Event) -> str | None:
             return None  # its supervisor tells of what ended it
         case TurnEvent():
             return f"{event.agent} refused {one_line(event.signal_type)}: {_error(event.error)}"
+        case AgentFenced():
+            return f"{event.agent} is stopped here: another process has taken it over"
+        case AgentQuarantined():
+            return f"{event.agent} is quarantined: {_error(event.error)}"
         case EffectException():
             return f"{event.agent} failed at {event.directive}: {_error(event.error)}"
     return None
