@@ -19,6 +19,7 @@ from ._effect import Effect, as_error
 from ._lanes import keep
 from ._life import AgentLife, EffectTask
 from ._places import Places
+from ._results import begin_results, check_results
 
 if TYPE_CHECKING:
     from ._server import AgentServer
@@ -30,20 +31,21 @@ def begin_run(
     server: AgentServer, life: AgentLife, directive: Run, delivery: Delivery, settling: Settling | None, index: int
 ) -> None:
     """Begins the work of a `Run`, or lets it wait for its turn."""
-    _Work(life, Effect(server, directive, delivery, settling, index), directive).begin()
+    _Work(life, Effect(server, directive, delivery, settling, index), directive, settling).begin()
 
 
 class _Work:
     """The work of one `Run`, from its place in the queue to what it sends back."""
 
-    __slots__ = ("_directive", "_effect", "_execution", "_life", "_place", "_task")
+    __slots__ = ("_directive", "_effect", "_execution", "_life", "_place", "_settling", "_task")
 
-    def __init__(self, life: AgentLife, effect: Effect, directive: Run) -> None:
+    def __init__(self, life: AgentLife, effect: Effect, directive: Run, settling: Settling | None) -> None:
         if life.runs is None:
             life.runs = Places(effect.server.spec.runs)
         self._life = life
         self._effect = effect
         self._directive = directive
+        self._settling = settling
         self._place = life.runs.take()
         self._execution: Execution | None = None
         self._task = EffectTask(life, f"run {_name(directive.action)}", self._perform, is_work=True, on_cut=self._cut)
@@ -64,6 +66,8 @@ class _Work:
             if effect.span_id is not None:
                 run.parent = effect.span_id
             completed = await run.complete()
+            if completed.directives:
+                check_results(effect, completed.directives)
         except Exception as error:
             self._leave()
             self._failed(self._told(error))
@@ -81,6 +85,8 @@ class _Work:
             del keyed[key]
 
     def _succeeded(self, completed: Completed) -> None:
+        if completed.directives and not self._life.ended:
+            begin_results(self._effect, self._life, self._settling, completed.directives)
         if self._directive.then is not None:
             self._effect.send_back(self._directive.then, {"result": completed.value, **self._directive.carry})
         self._effect.done()
