@@ -43,7 +43,7 @@ def definition_of(agent_class: type[Agent]) -> Definition:
 
 
 def take_turn(
-    agent: A, signal: Signal, make_context: Callable[[], Context], *, strict: bool
+    agent: A, signal: Signal, make_context: Callable[[], Context], strict: bool
 ) -> tuple[A, tuple[Directive, ...]]:
     """One turn: all handlers of the signal, each on the state that the one before left.
 

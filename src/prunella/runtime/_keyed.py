@@ -61,7 +61,7 @@ class Keyed(Generic[A]):
         while True:
             server = self._runtime.find(address)
             if server is not None and server.is_open:
-                await self._runtime.let_others_run()
+                await self._runtime.pause()
                 return self._runtime.ref_to(server)
             if server is not None:
                 await self._runtime.wait_gone(server)

@@ -102,7 +102,7 @@ class AgentRef(Generic[A]):
             InvalidArgument: the signal is none, or has data twice.
         """
         delivery = Delivery(self._signal(signal_or_type, data, more_data))
-        await self._runtime.let_others_run()
+        await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.effects >= server.spec.effects or not server.offer(delivery):
             await server.accept_from_outside(delivery)
@@ -137,15 +137,16 @@ class AgentRef(Generic[A]):
             Overflow: the agent's effects do not keep up.
             InvalidArgument: the signal is none, or has data twice.
         """
-        answer = Answer()
-        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, keep=False)
-        await self._runtime.let_others_run()
-        server = self._open_server() or await self._awake()
+        signal = self._signal(signal_or_type, data, more_data)
+        await self._runtime.pause()
+        server = self._cached
+        if server is None or not server.is_idle():
+            server = await self._awake()
         if server.is_idle():
-            server.handle(delivery)
-            state: A = answer.taken()
+            state: A = server.call(signal)  # type: ignore[assignment]  # the ref knows its class
             return state
-        return await self._deliver(server, delivery, answer)
+        answer = Answer()
+        return await self._deliver(server, Delivery(signal, answer, keep=False), answer)
 
     @enable_ki_protection
     async def call_settled(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> A:
@@ -159,7 +160,7 @@ class AgentRef(Generic[A]):
         """
         answer = Answer()
         delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, settle=True, keep=False)
-        await self._runtime.let_others_run()
+        await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.is_idle():
             server.handle(delivery)
@@ -192,7 +193,7 @@ class AgentRef(Generic[A]):
         signal = self._signal(signal_or_type, data, more_data)
         ask = OpenAsk(ended, self.address, signal)
         delivery = Delivery(signal, ask=ask, keep=False)
-        await self._runtime.let_others_run()
+        await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.is_idle():
             ask.hold()
@@ -361,7 +362,7 @@ class AgentRef(Generic[A]):
 
     async def _awake(self) -> AgentServer:
         """The server, which comes back for this if it can."""
-        server = self._runtime.find(self.address)
+        server = self._open_server() or self._runtime.find(self.address)
         if server is None or not server.is_open:
             if not self._runtime.can_wake(self.address):
                 return self._server()

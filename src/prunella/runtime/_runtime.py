@@ -151,7 +151,7 @@ class Runtime(StoredAgents):
             StartFailed: it could not be started.
         """
         spec = AgentSpec(agent, new_id() if id is None else id, **options)
-        await self.let_others_run()
+        await self.pause()
         if spec.durability is None:
             return self.start_at_once(spec)
         return await self._start_durable(spec)
@@ -659,12 +659,10 @@ class Runtime(StoredAgents):
 
     # Pace.
 
-    async def let_others_run(self) -> None:
-        """Checks for cancellation; yields now and then."""
-        if self._pace.due():
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+    def pause(self) -> Awaitable[None]:
+        """To be awaited: checks for cancellation, and lets others run now and then."""
+        stop = trio.lowlevel.checkpoint if self._pace.due() else trio.lowlevel.checkpoint_if_cancelled
+        return stop()
 
     async def outbox_has_room(self, server: AgentServer) -> None:
         """Waits until an agent's effects have caught up, or it takes no more signals."""

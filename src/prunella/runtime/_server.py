@@ -33,7 +33,7 @@ from ..signals import Signal
 from ..storage import AgentKey
 from ..supervision import Crashed, ExitReason, Normal, Shutdown
 from ..supervision._reasons import captured
-from ._delivery import Delivery, OpenAsk, Settling
+from ._delivery import Answer, Delivery, OpenAsk, Settling
 from ._directives import begin_directive, knows_directive
 from ._errors import Overflow, TooManyWaiters
 from ._family import Family
@@ -42,6 +42,7 @@ from ._policy import EmitErrors, MaxErrors
 if TYPE_CHECKING:
     from ._effect import Effect
     from ._life import AgentLife
+    from ._reports import TurnSpan
     from ._runtime import Runtime
     from ._spec import AgentSpec
 
@@ -228,8 +229,9 @@ class AgentServer:
         life = self.life
         return (
             life is not None
-            and not life.is_ending
+            and self._closing is None
             and not self._queued
+            and not life.is_ending
             and not self.suspended
             and self.effects < self.spec.effects
         )
@@ -456,9 +458,8 @@ class AgentServer:
         signal = delivery.signal
         context: Context | None = None
         runtime = self.runtime
-        reports = runtime.reports
         before = self.agent
-        span = reports.turn_begins(self)
+        span = runtime.reports.turn_begins(self)
 
         def make_context() -> Context:
             nonlocal context
@@ -466,32 +467,90 @@ class AgentServer:
             return context
 
         try:
+            agent, directives = runtime.turn_context.run(decide, before, signal, make_context, runtime.strict)
+            if directives:
+                self._check(directives)
+        except BaseException as error:
+            self._fail(delivery, error, span, context)
+        else:
+            self._carry_out(delivery, before, agent, directives, span, context)
+
+    @enable_ki_protection
+    def call(self, signal: Signal) -> Agent:
+        """A whole call, of an idle agent: one turn, and what its caller hears of it.
+
+        Most turns have no directives, and nobody who listens: they need none of what `handle` is made for.
+
+        Returns:
+            The agent after it.
+
+        Raises:
+            AgentError: the turn was refused, or has crashed.
+        """
+        runtime = self.runtime
+        if runtime.reports.telemetry or self.spec.debug:
+            return self._call(signal)
+
+        def make_context() -> Context:
+            return runtime.context_of(self, signal)
+
+        try:
             agent, directives = runtime.turn_context.run(decide, self.agent, signal, make_context, runtime.strict)
             if directives:
                 self._check(directives)
-        except REFUSALS as error:
-            if span is not None:
-                reports.record_turn(self, signal, context, before, before, error=error)
-            self._refused(delivery, error)
-            reports.turn_ended(self, signal, span, type(error).__name__, error)
-            return
-        except (KeyboardInterrupt, SystemExit) as interrupt:
-            interrupt.add_note(f"in a turn of agent {self.address}, on signal {signal.type}")
-            reports.turn_ended(self, signal, span, "interrupted", interrupt)
-            raise  # The turn is undone; the interrupt goes to the root.
         except BaseException as error:
-            reports.turn_ended(self, signal, span, "crashed", error)
-            self._crashed(delivery, error)
-            return
+            answer = Answer()
+            self._fail(Delivery(signal, answer, keep=False), error, None, None)
+            answer.taken()
+            raise  # It cannot come to this: it was not answered.
+        self._commit(agent)
+        if directives:
+            self._hand_over(directives, Delivery(signal, keep=False))
+        return agent
+
+    def _call(self, signal: Signal) -> Agent:
+        answer = Answer()
+        self.handle(Delivery(signal, answer, keep=False))
+        agent: Agent = answer.taken()
+        return agent
+
+    def _carry_out(
+        self,
+        delivery: Delivery,
+        before: Agent,
+        agent: Agent,
+        directives: tuple[Directive, ...],
+        span: TurnSpan | None,
+        context: Context | None,
+    ) -> None:
+        """Commits a turn, and does what follows from it."""
+        signal = delivery.signal
         if span is not None:
-            reports.record_turn(self, signal, context, before, agent, directives)
+            self.runtime.reports.record_turn(self, signal, context, before, agent, directives)
         self._commit(agent)
         if directives:
             self._hand_over(directives, delivery)
         answer = delivery.answer
         if answer is not None and not (directives and delivery.settle):
             answer.give(agent)
-        reports.turn_ended(self, signal, span, "committed")
+        if span is not None:
+            self.runtime.reports.turn_ended(self, signal, span, "committed")
+
+    def _fail(self, delivery: Delivery, error: BaseException, span: TurnSpan | None, context: Context | None) -> None:
+        """A turn was refused, or has crashed; what it did is undone. An interrupt goes on to the root."""
+        signal, reports = delivery.signal, self.runtime.reports
+        if isinstance(error, REFUSALS):
+            if span is not None:
+                reports.record_turn(self, signal, context, self.agent, self.agent, error=error)
+            self._refused(delivery, error)
+            reports.turn_ended(self, signal, span, type(error).__name__, error)
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            error.add_note(f"in a turn of agent {self.address}, on signal {signal.type}")
+            reports.turn_ended(self, signal, span, "interrupted", error)
+            raise error
+        else:
+            reports.turn_ended(self, signal, span, "crashed", error)
+            self._crashed(delivery, error)
 
     def _check(self, directives: tuple[Directive, ...]) -> None:
         for directive in directives:
@@ -651,14 +710,10 @@ class AgentServer:
                     waiter.notify(self.agent, None)
 
 
-@disable_ki_protection
-def decide(
-    agent: Agent, signal: Signal, make_context: Callable[[], Context], strict: bool
-) -> tuple[Agent, tuple[Directive, ...]]:
-    return take_turn(agent, signal, make_context, strict=strict)
+decide = disable_ki_protection(take_turn)
+"""Decides one turn; Ctrl-C may come meanwhile, for it is the user's code that runs."""
 
-
-OUR_CODE = frozenset({AgentServer.handle.__code__, decide.__code__, take_turn.__code__})
+OUR_CODE = frozenset({AgentServer.handle.__code__, AgentServer.call.__code__, take_turn.__code__})
 
 
 def settling_for(server: AgentServer, delivery: Delivery) -> Settling:
