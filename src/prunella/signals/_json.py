@@ -3,18 +3,20 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isinf
 from typing import Any, NoReturn
 
+from ._attributes import time_text
 from ._data import MAX_DEPTH, Unreadable, check_data, find_problem
-from ._document import attributes_of, signal_of
+from ._document import SPECVERSION, signal_of
 from ._errors import DecodeError, PayloadTooLarge
 from ._signal import Signal
 
 __all__ = [
     "batch_from_json",
     "batch_to_json",
+    "compact_encoder",
     "data_from_json",
     "data_to_json",
     "signal_from_json",
@@ -26,7 +28,25 @@ _LONGEST_INT = 20  # characters of -2**63, and of 2**64 - 1
 
 def signal_to_json(signal: Signal, limit: int) -> bytes:
     """A signal in the JSON event format of CloudEvents 1.0."""
-    return _written(_event(signal, limit), limit)
+    # Written by hand, which takes half of the time that a dict and an encoder take: it is what each durable turn does.
+    parts = [
+        f'{{"specversion":"{SPECVERSION}","id":{_text(signal.id)},"source":{_text(signal.source)},'
+        f'"type":{_text(signal.type)}'
+    ]
+    if signal.subject is not None:
+        parts.append(f',"subject":{_text(signal.subject)}')
+    if signal.time is not None:
+        parts.append(f',"time":"{time_text(signal.time)}"')
+    if signal.datacontenttype is not None:
+        parts.append(f',"datacontenttype":{_text(signal.datacontenttype)}')
+    if signal.dataschema is not None:
+        parts.append(f',"dataschema":{_text(signal.dataschema)}')
+    if signal.extensions:
+        # A Map has an order of its own, which differs from process to process; the same signal shall be the
+        # same bytes.
+        parts += [f",{_text(name)}:{_encode(signal.extensions[name])}" for name in sorted(signal.extensions)]
+    parts.append(_member(signal, limit))
+    return _checked("".join(parts), limit)
 
 
 def batch_to_json(signals: Iterable[Signal], limit: int) -> bytes:
@@ -47,27 +67,51 @@ def batch_to_json(signals: Iterable[Signal], limit: int) -> bytes:
 def data_to_json(data: Any, limit: int) -> bytes:
     """A JSON value by itself, as the body of a message in HTTP's binary mode."""
     check_data(data, limit=limit)
-    return _written(data, limit)
+    return _checked(_encode(data), limit)
 
 
-def _event(signal: Signal, limit: int) -> dict[str, Any]:
-    event = attributes_of(signal)
+def _member(signal: Signal, limit: int) -> str:
+    """The member that holds the data, and the end."""
     data = signal.data
+    if data is None:
+        return "}"
     if isinstance(data, bytes):
         if len(data) > limit:
             raise PayloadTooLarge(len(data), limit)
-        event["data_base64"] = b64encode(data).decode("ascii")
-    elif data is not None:
-        check_data(data, owner=f"Signal {signal.type!r}", limit=limit)
-        event["data"] = data
-    return event
+        return f',"data_base64":"{b64encode(data).decode("ascii")}"}}'
+    check_data(data, owner=f"Signal {signal.type!r}", limit=limit)
+    return f',"data":{_encode(data)}}}'
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+def compact_encoder(*, default: Callable[[Any], Any] | None = None, allow_nan: bool = False) -> Callable[[Any], str]:
+    """What makes compact JSON of plain data.
+
+    `JSONEncoder.encode` makes its encoder in C anew at each call, which takes half of the time for a small value.
+
+    Args:
+        default: makes something plain of what is not.
+        allow_nan: whether floats need not be finite.
+    """
+    make: Any = vars(json.encoder).get("c_make_encoder")
+    if make is None:  # no CPython
+        separators = (",", ":")
+        return json.JSONEncoder(
+            ensure_ascii=False, allow_nan=allow_nan, check_circular=False, separators=separators, default=default
+        ).encode
+    encode = make(None, default or _refuse, _text, None, ":", ",", False, False, allow_nan)
+    return lambda value: "".join(encode(value, 0))
 
 
-def _written(value: Any, limit: int) -> bytes:
-    document = _encode(value).encode()
+def _refuse(value: object) -> NoReturn:
+    raise TypeError(f"a value of type {type(value).__name__} is no JSON value")
+
+
+_text = json.encoder.encode_basestring
+_encode = compact_encoder()
+
+
+def _checked(text: str, limit: int) -> bytes:
+    document = text.encode()
     if len(document) > limit:
         raise PayloadTooLarge(len(document), limit)
     return document

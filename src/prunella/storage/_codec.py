@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..agents import Address, RestoreFailed
 from ..signals import Signal, SignalError, decode, encode
+from ..signals._json import compact_encoder
 from ._commit import Code, Commit, ScheduleRecord, Snapshot
 from ._errors import StorageError
 
@@ -46,7 +47,7 @@ def _mapping(value: object) -> dict[Any, Any]:
     raise TypeError(f"it holds a value of type {type(value).__name__}")
 
 
-_compact = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=_mapping).encode
+_compact = compact_encoder(default=_mapping, allow_nan=True)
 _escaped = json.JSONEncoder(check_circular=False, separators=(",", ":"), default=_mapping).encode
 _loads = json.JSONDecoder().decode
 
@@ -135,14 +136,14 @@ def encode_commit(commit: Commit) -> bytes:
     try:
         first = (
             f'{{"form":{_FORM},"sequence":{commit.sequence:d},"claim":{commit.claim:d},'
-            f'"now":{microseconds(commit.now)},"seed":{commit.seed:d},"outcome":{_compact(str(commit.outcome))},'
+            f'"now":{microseconds(commit.now)},"seed":{commit.seed:d},"outcome":{_outcome(commit.outcome)},'
             f'"code":{_code(commit.code)}'
         ).encode()
     except (TypeError, ValueError) as error:
         raise StorageError(f"turn {commit.sequence!r} cannot be stored: {error}") from error
     more = _more(commit)
     rest = b"," + encode_data(more)[1:] if more else b"}"
-    return first + rest + b"\n" + encode_signal(commit.signal)
+    return b"%b%b\n%b" % (first, rest, encode_signal(commit.signal))
 
 
 def decode_commit(body: bytes, what: str = "a commit") -> Commit:
@@ -202,6 +203,11 @@ def decode_snapshot(body: bytes, sequence: int, now: datetime) -> Snapshot:
 
 
 # What is absent in most turns is left out.
+
+
+@lru_cache(maxsize=16)
+def _outcome(outcome: str) -> str:
+    return _escaped(str(outcome))
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,9 @@ _MOST: Final = 500
 _GRACE: Final = 10.0  # seconds of real time for which a caller that was cancelled still waits for its commit
 
 
+_NOTHING: Final = outcome.Value(None)
+
+
 @final
 class _Request:
     __slots__ = ("deadline", "is_waiting", "result", "task", "work")
@@ -35,7 +38,7 @@ class _Request:
         self.task = task
         self.is_waiting = True
         self.deadline = 0.0
-        self.result: outcome.Outcome[Any] = outcome.Value(None)
+        self.result: outcome.Outcome[Any] = _NOTHING
 
 
 @final

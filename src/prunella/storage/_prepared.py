@@ -67,7 +67,7 @@ def prepare(write: Write) -> Prepared:
         StorageError: something in it is no plain data.
         InvalidArgument: an id of a directive is none.
     """
-    done = [place_of(id) for id in write.done]
+    done = [place_of(id) for id in write.done] if write.done else []
     turns = [_turn(commit, done) for commit in write.commits]
     snapshot = write.snapshot
     return Prepared(
@@ -111,7 +111,7 @@ def check_sequences(last: int, turns: Iterable[Turn]) -> int:
 
 def _turn(commit: Commit, done: list[tuple[int, int]]) -> Turn:
     own: set[int] = set()
-    for sequence, index in map(place_of, commit.done):
+    for sequence, index in map(place_of, commit.done) if commit.done else ():
         if sequence == commit.sequence:
             own.add(index)
         else:
