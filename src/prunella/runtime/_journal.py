@@ -165,12 +165,18 @@ class Journal:
             except Exception as error:
                 failure = error
         self._scope = None
-        if outcomes:
+        if len(outcomes) == len(writes):
             self._failures = 0
         else:
             self._failures += 1
-        for place, server in enumerate(servers):
-            server.ledger.written(outcomes[place] if outcomes else failure)
+            outcomes = (failure,) * len(writes)
+        for server, outcome in zip(servers, outcomes, strict=True):
+            try:
+                server.ledger.written(outcome)
+            except Exception as error:
+                # A fault of ours must not keep others from what is theirs; and what is unclear is not gone on with.
+                server.lost(RestoreFailed(f"what was written could not be carried out: {error!r}"))
+                self._runtime.reports.fault(server, error)
 
     # Healing.
 

@@ -372,6 +372,11 @@ class Reports:
             info = ErrorInfo(type(error).__name__, str(error))
             self._emit(server, AgentQuarantined(**self._common(server), error=info))
 
+    def fault(self, server: AgentServer, error: BaseException) -> None:
+        """Something in the library itself has failed."""
+        if self._log_wants(server, logging.ERROR):
+            self._log.take(logging.ERROR, "agent %s met a fault of the library", server.address, exc_info=error)
+
     def storage_trouble(self, what: str, error: BaseException) -> None:
         """The storage does not do what it is asked for; it will be asked again."""
         if self._log.wants("(storage)", logging.WARNING, self._clock.now()):
