@@ -76,7 +76,7 @@ class Keyed(Generic[A]):
     async def stop(self, key: str, *, partition: str | None = None) -> None:
         """Stops the agent of a key for good; harmless if it is not there."""
         address = Address(self._id(key), partition)
-        if self._runtime.find(address) is not None:
+        if self._runtime.find(address) is not None or self._runtime.sleeps(address):
             await self._runtime.stop_agent(address)
 
     def keys(self, *, partition: str | None = None) -> tuple[str, ...]:
@@ -147,7 +147,8 @@ def checked_keyed(
     for option in ("id", "partition", "state"):
         if option in options:
             raise InvalidArgument("keyed()", option, "given to get()", options[option])
-    check_seconds("keyed()", "idle_timeout", idle_timeout, above_zero=True)
+    if idle_timeout != math.inf:
+        check_seconds("keyed()", "idle_timeout", idle_timeout, above_zero=True)
     keyed = Keyed(runtime, agent, name, idle_timeout, options)
     there = runtime.keys.setdefault(name, keyed)
     if not there._is_like(keyed):

@@ -255,6 +255,8 @@ class Runtime(StoredAgents):
         """
         address = self.address_here(agent, None)
         server = self.find(address)
+        if self.sleeps(address):
+            server = await self.awake(address)  # so that it ends as others do, and its family hears of it
         if server is None:
             if self.gone(address) is None:
                 raise self.absent(address)

@@ -1,0 +1,234 @@
+"""Agents by key: one for each, started when it is asked for, gone when it is idle."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from tests.durability.agents import EPOCH, Heard, Puppet, Task, World, copied, doing, emit, later, quiet
+
+from prunella.agents import AgentStopped, Cron, Schedule
+from prunella.errors import InvalidArgument
+from prunella.runtime import AgentStarted, open_runtime
+from prunella.storage import MemoryStorage
+from prunella.supervision import InvalidSpec
+
+both = pytest.mark.parametrize("durable", [True, False])
+
+
+@both
+async def test_there_is_one_agent_for_each_key(durable: bool, heard: Heard) -> None:
+    async with open_runtime(storage=MemoryStorage(), telemetry=[heard]) as runtime:
+        sessions = runtime.keyed(Puppet, name="session", durable=durable)
+        assert sessions.keys() == ()
+        one, two = await sessions.get("one"), await sessions.get("two")
+        assert one.id == "session/one"
+        assert await sessions.get("one") == one
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(sessions.get, "three")
+        assert sessions.keys() == ("one", "two", "three")
+        await one.call("note", value="a")
+        assert two.state().log == ()
+        assert len(heard.of(AgentStarted)) == 3
+
+
+@both
+async def test_its_first_state_may_be_given(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, durable=durable)
+        ref = await sessions.get("k", state={"log": ["first"]})
+        assert ref.id == "puppet/k"
+        assert (await sessions.get("k", state={"log": ["other"]})).state().log == ("first",)
+
+
+async def test_partitions_keep_keys_apart() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet)
+        one = await sessions.get("k", partition="one")
+        await one.call("note", value="a")
+        two = await sessions.get("k", partition="two")
+        assert two.state().log == ()
+        assert sessions.keys() == ()
+        assert sessions.keys(partition="one") == ("k",)
+
+
+@both
+async def test_one_that_is_idle_leaves_and_its_ref_wakes_it(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60, durable=durable)
+        ref = await sessions.get("k")
+        await ref.call("note", value="a")
+        await trio.sleep(50)
+        await ref.call("note", value="b")
+        await trio.sleep(50)
+        assert sessions.keys() == ("k",)
+        await trio.sleep(20)
+        assert sessions.keys() == ()
+        expected = ("a", "b", "c") if durable else ("c",)
+        assert (await ref.call("note", value="c")).log == expected
+        assert sessions.keys() == ("k",)
+        await trio.sleep(100)
+        assert sessions.keys() == ()
+        assert (await (await sessions.get("k")).call("note", value="d")).log == (
+            (*expected, "d") if durable else ("d",)
+        )
+
+
+@both
+async def test_it_is_not_idle_while_effects_run_or_callers_wait(durable: bool, outside: World) -> None:
+    outside.seconds = 200
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60, durable=durable)
+        ref = await sessions.get("k")
+        assert await ref.ask("pay", amount=1) == 1
+        assert outside.done == [1]
+        await trio.sleep(50)
+        assert sessions.keys() == ("k",)
+        await trio.sleep(50)
+        assert sessions.keys() == ()
+        ref = await sessions.get("k")
+        async with trio.open_nursery() as nursery:
+            waiting = Task(nursery, ref.wait_for, lambda state: "x" in state.log)
+            await trio.sleep(300)
+            assert sessions.keys() == ("k",)
+            await ref.call("note", value="x")
+        assert waiting.error is None
+        await ref.suspend()
+        await ref.cast("note", value="waits")
+        await trio.sleep(300)
+        assert sessions.keys() == ("k",)
+
+
+@both
+async def test_an_emit_to_one_that_has_left_wakes_it(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60, durable=durable)
+        await sessions.get("k")
+        await trio.sleep(100)
+        assert sessions.keys() == ()
+        sender = await runtime.start_agent(Puppet, "sender")
+        await sender.call(doing(emit("puppet/k", "x")))
+        await trio.sleep(1)
+        assert runtime.ref("puppet/k", Puppet).state().log == ("x",)
+
+
+async def test_a_schedule_wakes_one_that_has_left() -> None:
+    async with open_runtime(storage=MemoryStorage(), epoch=EPOCH) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60)
+        ref = await sessions.get("k")
+        await ref.call(doing(Schedule(600, "tick", key="a"), Cron("0 * * * *", "tick", key="b")))
+        await trio.sleep(100)
+        assert sessions.keys() == ()
+        await trio.sleep(510)
+        assert ref.state().log == ("tick 02 12:10:00",)
+        await trio.sleep(100)
+        assert sessions.keys() == ()
+        await trio.sleep(3000)
+        assert (await runtime.state_at(ref)).log == ("tick 02 12:10:00", "tick 02 13:00:00")
+
+
+async def test_after_a_kill_one_comes_back_for_its_key() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage, epoch=EPOCH) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60)
+        for number in range(5):
+            ref = await sessions.get(str(number))
+            await ref.call("note", value=str(number))
+        killed = copied(storage)
+    for kept in (storage, killed):
+        async with open_runtime(storage=kept, epoch=later(hours=1)) as runtime:
+            sessions = runtime.keyed(Puppet, idle_timeout=60)
+            assert sessions.keys() == ()
+            assert (await (await sessions.get("3")).call("note", value="x")).log == ("3", "x")
+            assert sessions.keys() == ("3",)
+            await trio.sleep(100)
+            assert sessions.keys() == ()
+            assert (await runtime.ref("puppet/4", Puppet).call("note", value="x")).log == ("4", "x")
+            await trio.sleep(100)
+            assert sessions.keys() == ()
+
+
+@both
+async def test_one_can_be_stopped(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60, durable=durable)
+        ref = await sessions.get("k")
+        await ref.call("note", value="a")
+        await sessions.stop("k")
+        await sessions.stop("k")
+        await sessions.stop("other")
+        assert sessions.keys() == ()
+        again = await sessions.get("k")
+        assert again.state().log == (("a",) if durable else ())
+
+
+async def test_one_that_sleeps_can_be_stopped_and_does_not_come_back_by_itself() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage, epoch=EPOCH) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60)
+        ref = await sessions.get("k")
+        await ref.call(doing(Cron("0 * * * *", "tick", key="c")))
+        await trio.sleep(100)
+        assert sessions.keys() == ()
+        await sessions.stop("k")
+        await trio.sleep(7200)
+        assert sessions.keys() == ()
+    async with open_runtime(storage=storage, epoch=later(hours=5)) as runtime:
+        await trio.sleep(3600)
+        assert runtime.agents() == ()
+
+
+@both
+async def test_one_that_crashes_too_often_is_gone_until_it_is_asked_for(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, max_restarts=1, durable=durable)
+        ref = await sessions.get("k")
+        for _ in range(2):
+            with pytest.raises(Exception, match="boom"):
+                await ref.call("boom")
+        assert (await ref.wait_stopped()).error is not None  # type: ignore[union-attr]
+        again = await sessions.get("k")
+        assert (await again.call("note", value="a")).log == ("a",)
+        assert runtime.count() == 1
+
+
+async def test_wrong_arguments_are_refused() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60)
+        for key in ("", 7, None):
+            with pytest.raises(InvalidArgument):
+                await sessions.get(key)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument):
+            runtime.keyed(Puppet, idle_timeout=-1)
+        with pytest.raises(InvalidArgument):
+            runtime.keyed(Puppet, name="a/b")
+        with pytest.raises(InvalidArgument):
+            runtime.keyed(Puppet, idle_timeout=61)  # the name is in use for others
+    async with open_runtime() as runtime:
+        with pytest.raises(InvalidSpec):
+            await runtime.keyed(Puppet).get("k")
+
+
+@both
+async def test_a_ref_to_a_key_that_was_never_asked_for_wakes_it_too(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, durable=durable)
+        assert (await runtime.ref("puppet/new", Puppet).call("note", value="a")).log == ("a",)
+        assert sessions.keys() == ("new",)
+
+
+async def test_a_crash_starts_its_idle_time_anew() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60)
+        ref = await sessions.get("k")
+        await trio.sleep(50)
+        with pytest.raises(Exception, match="boom"):
+            await ref.call("boom")
+        await quiet(ref)
+        await trio.sleep(50)
+        assert sessions.keys() == ("k",)
+        await trio.sleep(20)
+        assert sessions.keys() == ()
+
+
+assert AgentStopped
