@@ -20,6 +20,8 @@ from typing import Any
 import trio
 
 from prunella.actions import Plan, Step, action, open_runner, run, tool_schema
+from prunella.agents import Agent, Run, on
+from prunella.runtime import AgentSpec, open_runtime
 from prunella.telemetry import Event
 
 CALLS = 5_000
@@ -76,6 +78,39 @@ async def threads() -> float:
 
 async def bare_threads() -> float:
     return await timed(lambda: trio.to_thread.run_sync(lambda: 1), 500)
+
+
+class Worker(Agent, name="worker"):
+    """Has something done for every signal; the result comes back as another one."""
+
+    done: int = 0
+
+    @on("do")
+    def do(self, what: str) -> Run:
+        return Run(WORK[what], {"x": 1}, then="done")
+
+    @on("done")
+    def note(self, result: int) -> Worker:
+        return self.set(done=self.done + 1)
+
+    @on("nothing")
+    def nothing(self) -> None: ...
+
+
+WORK: dict[str, Any] = {"action": bare, "function": plain, "thread": in_thread}
+
+
+def in_a_runtime(what: str | None) -> Measure:
+    """A turn with a `Run`, until that has ended; or a turn that asks for nothing."""
+
+    async def measure() -> float:
+        async with open_runtime(AgentSpec(Worker, "worker"), strict=False) as runtime:
+            worker = runtime.ref("worker", Worker)
+            if what is None:
+                return await timed(lambda: worker.call_settled("nothing"), 1_000)
+            return await timed(lambda: worker.call_settled("do", what=what), 1_000)
+
+    return measure
 
 
 async def plan_of_many() -> float:
@@ -146,6 +181,10 @@ def measures() -> dict[str, Measure]:
     return found | {
         "to_thread.run_sync": bare_threads,
         "run of a sync action": threads,
+        "turn of an agent": in_a_runtime(None),
+        "turn with Run(function)": in_a_runtime("function"),
+        "turn with Run(action)": in_a_runtime("action"),
+        "turn with Run(sync action)": in_a_runtime("thread"),
         f"a step of a plan of {STEPS}": plan_of_many,
         "definition and schema": definition,
         "schema again": schema,
