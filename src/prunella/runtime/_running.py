@@ -116,9 +116,10 @@ class _Work:
         """Turns what an async generator yields into signals; returns how many there were."""
         effect, each = self._effect, self._directive.each
         number = 0
+        is_plain = isinstance(run.action, PlainFunction)
         async with aclosing(values) as opened:
             async for value in opened:
-                run.begun = True
+                run.begun = not is_plain  # of that everything is tried again, and the index begins again with it
                 converted = run.converted(value)
                 if each is not None:
                     effect.send_back(each, {"value": converted, "index": number, **self._directive.carry})

@@ -238,6 +238,22 @@ async def test_a_stream_is_validated_and_begun_again_only_before_its_first_value
     assert begun == [5, 5]
 
 
+async def test_a_plain_stream_is_begun_again_from_its_first_value() -> None:
+    begun: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        begun.append(1)
+        yield len(begun)
+        if len(begun) == 1:
+            raise ValueError
+
+    async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.call("do", it=Run(numbers, each="item", then="got", catch="failed", retries=1))
+        await trio.sleep(10)
+        assert ref.state().log == (("item", 0, 1, {}), ("item", 0, 2, {}), ("got", 1, {}))
+
+
 async def test_the_idempotency_key_is_the_id_of_the_directive_and_steps_have_their_own() -> None:
     keys: list[str] = []
 
