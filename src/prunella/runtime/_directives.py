@@ -140,13 +140,18 @@ def _publish(
     settling: Settling | None,
     index: int,
 ) -> None:
-    """Hands a signal to whoever has subscribed to it: streams and agents."""
-    streams, agents = server.runtime.subscriptions.matching(signal)
+    """Hands a signal to whoever has subscribed to it: streams and agents, also those that sleep."""
+    runtime = server.runtime
+    streams, agents, asleep = runtime.subscriptions.matching(signal)
     for target in agents:
         if target is server:
             server.put(Delivery(signal, ask=delivery.ask))
         else:
             _to_agent(server, life, target, signal, directive, delivery, settling, index)
+    for address in asleep:
+        effect = Effect(server, directive, delivery, settling, index, signal)
+        sent = Delivery(signal, ask=delivery.ask)
+        in_order(life, address, effect, None, partial(runtime.accept_awake, address, sent))
     for stream in streams:
         effect = Effect(server, directive, delivery, settling, index, signal)
         in_order(life, stream, effect, partial(stream.offer, signal), partial(stream.send, signal))

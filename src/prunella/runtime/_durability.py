@@ -22,7 +22,7 @@ from ._delivery import Answer
 from ._errors import EffectsRunning
 from ._journal import Journal
 from ._spec import AgentSpec
-from ._spec_data import meta_of, parent_of, spec_from_data
+from ._spec_data import meta_of, parent_of, spec_from_data, subscribed_by
 
 if TYPE_CHECKING:
     from ..supervision._life import HostedLife
@@ -46,15 +46,22 @@ class Sleeper:
     Attributes:
         agent: its class; None if it is not known yet.
         spec: how it is started; None if that is stored.
+        subscribe: what it listens to, also while it sleeps.
         life: its last life, if a supervisor of the user's own keeps its place.
         waking: who waits for it to be woken; None if nobody is waking it.
     """
 
-    __slots__ = ("agent", "life", "spec", "waking")
+    __slots__ = ("agent", "life", "spec", "subscribe", "waking")
 
-    def __init__(self, agent: type[Agent] | None = None, spec: AgentSpec[Any] | None = None) -> None:
+    def __init__(
+        self,
+        agent: type[Agent] | None = None,
+        spec: AgentSpec[Any] | None = None,
+        subscribe: tuple[str, ...] = (),
+    ) -> None:
         self.agent = agent
         self.spec = spec
+        self.subscribe = subscribe if spec is None else spec.subscribe
         self.life: HostedLife | None = None
         self.waking: list[Answer] | None = None
 
@@ -107,7 +114,7 @@ class Durability:
                     continue  # It is started by others, or has ended for good.
                 address = record.key.address
                 if self._runtime.find(address) is None:
-                    self._sleepers[address] = Sleeper()
+                    self._sleeps(address, Sleeper(subscribe=subscribed_by(record.spec or {})))
                     self._runtime.families.sleeps(address, *_family_of(record))
                     if record.has_work:
                         working.append(record)
@@ -137,9 +144,17 @@ class Durability:
         """Those that can be woken, with their classes where these are known."""
         return tuple((address, sleeper.agent or Agent) for address, sleeper in self._sleepers.items())
 
+    def _sleeps(self, address: Address, sleeper: Sleeper) -> None:
+        self.forgets(address)
+        self._sleepers[address] = sleeper
+        if sleeper.subscribe:
+            self._runtime.subscriptions.add_sleeper(address, sleeper.subscribe)
+
     def forgets(self, address: Address) -> None:
         """An agent is in memory again, or nowhere."""
-        self._sleepers.pop(address, None)
+        sleeper = self._sleepers.pop(address, None)
+        if sleeper is not None and sleeper.subscribe:
+            self._runtime.subscriptions.remove_sleeper(address, sleeper.subscribe)
 
     async def wake(self, address: Address) -> AgentServer:
         """Brings an agent back into memory.
@@ -175,7 +190,7 @@ class Durability:
         finally:
             waiting, sleeper.waking = sleeper.waking, None
             if self._sleepers.get(address) is sleeper and self._runtime.find(address) is not None:
-                del self._sleepers[address]
+                self.forgets(address)
             for answer in waiting:
                 answer.give(None)
 
@@ -256,7 +271,7 @@ class Durability:
         assert life is not None
         if life.host is not self._runtime.supervisor_of_later:
             sleeper.life = life
-        self._sleepers[server.address] = sleeper
+        self._sleeps(server.address, sleeper)
         due = server.alarms.next_due()
         if due is not None:
             heapq.heappush(self._due, (due, next(self._numbers), server.address))

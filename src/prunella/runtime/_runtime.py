@@ -6,6 +6,7 @@ import contextvars
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, final, overload
 
 import attrs
@@ -651,10 +652,13 @@ class Runtime(StoredAgents):
 
     def publish(self, signal: Signal) -> None:
         """Publishes a signal of the runtime's own."""
-        streams, agents = self.subscriptions.matching(signal)
+        streams, agents, asleep = self.subscriptions.matching(signal)
         for stream in streams:
             if not stream.offer(signal):
                 self.reports.subscriber_full(signal)
+        if self.durability is not None:
+            for address in asleep:
+                self.durability.journal.soon(partial(self.accept_awake, address, Delivery(signal)))
         for server in agents:
             if not (server.is_open and _is_taken(server, signal)):
                 self.reports.dropped(server, signal)

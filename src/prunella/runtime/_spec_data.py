@@ -14,7 +14,7 @@ from ..supervision import Backoff, InvalidSpec
 from ._policy import EmitErrors, MaxErrors
 from ._spec import AgentSpec
 
-__all__ = ["meta_of", "parent_of", "spec_from_data", "spec_to_data"]
+__all__ = ["meta_of", "parent_of", "spec_from_data", "spec_to_data", "subscribed_by"]
 
 _PLAIN = ("restart", "restore", "shutdown", "mailbox", "tag", "on_parent_death", "effects", "max_restarts")
 _MORE = ("max_seconds", "debug", "runs")
@@ -92,6 +92,11 @@ def meta_of(data: Mapping[str, Any]) -> Map[str, Any]:
     return Map(data.get("meta") or {})
 
 
+def subscribed_by(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The patterns that a stored spec subscribes to."""
+    return tuple(data.get("subscribe", ()))
+
+
 def spec_from_data(agent: type[Agent], address: Address, data: Mapping[str, Any], state: Any = None) -> AgentSpec[Any]:
     """A spec of its stored data.
 
@@ -113,7 +118,7 @@ def spec_from_data(agent: type[Agent], address: Address, data: Mapping[str, Any]
         address.id,
         partition=address.partition,
         state=state,
-        subscribe=tuple(data.get("subscribe", ())),
+        subscribe=subscribed_by(data),
         error_policy=_policy_back(data.get("error_policy", "log")),
         parent=None if parent is None else parent[0],
         backoff=None if backoff is None else Backoff(**{name: _back(value) for name, value in backoff.items()}),

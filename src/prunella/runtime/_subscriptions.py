@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..agents import Address
 from ..errors import InvalidArgument
 from ..signals import Route, Router, Signal
 
@@ -54,13 +55,23 @@ class Subscriptions:
     def __init__(self) -> None:
         self._router: Router[Any] = Router()
 
-    def matching(self, signal: Signal) -> tuple[list[Stream], list[AgentServer]]:
-        """The streams and agents that want a signal, each once."""
-        if not self._router.routes:
-            return [], []
-        targets = dict.fromkeys(self._router.route(signal))
-        streams = [target for target in targets if isinstance(target, Stream)]
-        return streams, [target for target in targets if not isinstance(target, Stream)]
+    def matching(self, signal: Signal) -> tuple[list[Stream], list[AgentServer], list[Address]]:
+        """The streams, the agents, and the addresses of agents that sleep, that want a signal, each once."""
+        streams: list[Stream] = []
+        agents: list[AgentServer] = []
+        asleep: list[Address] = []
+        if self._router.routes:
+            for target in dict.fromkeys(self._router.route(signal)):
+                if isinstance(target, Stream):
+                    streams.append(target)
+                elif isinstance(target, Address):
+                    asleep.append(target)
+                elif not target.is_leaving:
+                    agents.append(target)
+        if asleep:
+            awake = {server.address for server in agents}  # they are just being woken
+            asleep = [address for address in asleep if address not in awake]
+        return streams, agents, asleep
 
     def close(self) -> None:
         """The runtime has ended: what is read after what has come is the end of the stream."""
@@ -75,6 +86,14 @@ class Subscriptions:
     def remove_agent(self, server: AgentServer) -> None:
         """Ends that."""
         self._router = self._router.remove(*(Route(pattern, server) for pattern in server.spec.subscribe))
+
+    def add_sleeper(self, address: Address, patterns: Iterable[str]) -> None:
+        """Subscribes an agent that is not in memory."""
+        self._router = self._router.add(*(Route(pattern, address) for pattern in patterns))
+
+    def remove_sleeper(self, address: Address, patterns: Iterable[str]) -> None:
+        """Ends that."""
+        self._router = self._router.remove(*(Route(pattern, address) for pattern in patterns))
 
     def open(self, pattern: str, buffer: int) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Signal]]:
         """A stream of the signals whose type matches, for as long as the block lasts.
