@@ -24,6 +24,7 @@ from ..agents import (
     Stop,
     StopChild,
 )
+from ..conversion import ConversionError
 from ..dispatch import HTTPTarget
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
@@ -188,8 +189,11 @@ def _ask(
         if server.ended is not None:
             effect.cut(server.ended)
         elif error is None:
-            effect.send_back(directive.then, {"result": value, **directive.carry})
-            effect.done()
+            try:
+                effect.send_back(directive.then, {"result": value, **directive.carry})
+                effect.done()
+            except ConversionError as failure:
+                effect.failed(failure, directive.catch, directive.carry)
         else:
             assert isinstance(error, Exception)
             effect.failed(error, directive.catch, directive.carry)

@@ -50,6 +50,7 @@ from ._errors import Overflow
 from ._ledger import POLICY, RESTORED, Ledger, has_gone
 from ._mail import Mail
 from ._open_directives import OpenDirectives
+from ._plain_signal import make_plain
 from ._server import OUR_CODE, REFUSALS, AgentServer, decide, reason_data, settling_for
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ class DurableServer(AgentServer):
             return False
         if delivery.ask is not None:
             delivery.ask.hold()
+        make_plain(delivery)
         self.mail.put(delivery)
         self._wake()
         return True
@@ -276,6 +278,7 @@ class DurableServer(AgentServer):
     def _store(self, delivery: Delivery, ack: Answer | None, *, is_own: bool) -> None:
         if delivery.ask is not None:
             delivery.ask.hold()
+        make_plain(delivery)
         self.ledger.draft.arrivals.append(Arrival(delivery, ack, is_own=is_own))
         self.ledger.dirty()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..actions import ActionError
 from ..actions._errors import is_retryable
 from ..agents import AgentCrashed, AgentError, AgentNotFound, AgentStopped, Directive
+from ..conversion import to_data
 from ..signals import Signal
 from ..storage import directive_id
 from ..supervision import Crashed, ExitReason, Shutdown, SupervisorStopped
@@ -152,9 +153,16 @@ class Effect:
         return None if self._span is None else self._span.id
 
     def send_back(self, type: str, data: Any) -> None:
-        """Sends the agent a signal about it, with whatever the turn belonged to."""
+        """Sends the agent a signal about it, with whatever the turn belonged to.
+
+        Raises:
+            ConversionError: the agent is durable, and this cannot be stored; nothing was sent.
+        """
         server = self.server
-        id = self._next_id(type) if server.is_durable else None
+        id = None
+        if server.is_durable:
+            data = to_data(data)
+            id = self._next_id(type)
         self.send(server.runtime.signals.caused(type, data, server, self.signal, self.span_id, id))
 
     def _next_id(self, type: str) -> str | None:

@@ -12,6 +12,7 @@ from ..actions import ActionTimeout, Instruction
 from ..actions._execution import Completed, Execution
 from ..actions._plain_function import FunctionFailed, PlainFunction
 from ..agents import Run, SpawnTask
+from ..conversion import ConversionError
 from ..supervision import ExitReason
 from ..supervision._policies import RestartWindow
 from ._delivery import Delivery, Settling
@@ -88,7 +89,11 @@ class _Work:
         if completed.directives and not self._life.ended:
             begin_results(self._effect, self._life, self._settling, completed.directives)
         if self._directive.then is not None:
-            self._effect.send_back(self._directive.then, {"result": completed.value, **self._directive.carry})
+            try:
+                self._effect.send_back(self._directive.then, {"result": completed.value, **self._directive.carry})
+            except ConversionError as error:
+                self._failed(error)
+                return
         self._effect.done()
 
     def _failed(self, error: Exception) -> None:
