@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
-from ..agents import RestoreFailed
+from ..agents import Fenced, RestoreFailed
 from ..signals import Signal
 from ..storage import (
     Commit,
     StorageError,
     StoredAgent,
+    StoredSignal,
     Write,
     agent_of,
     restored_state,
@@ -63,20 +65,12 @@ class DurableLife(AgentLife):
         try:
             await open_stored(server, is_recorded=self.host is server.runtime.supervisor_of_later)
         except RestoreFailed as error:
-            server.quarantine = server.about(error)
-            server.runtime.reports.quarantined(server, error)
+            server.quarantined(error)
         except Exception as error:
             self._not_opened(None, error)
             return
         self._opening = None
         self._begin()
-        if server.mail.is_suspicious:
-            self._begin_suspects()
-
-    def _begin(self) -> None:
-        super()._begin()
-        if self.server.mail.is_suspicious and self._opening is None and self.server.restarts > 0:
-            self._begin_suspects()
 
     def _not_opened(self, reason: ExitReason | None, failure: BaseException | None) -> None:
         self._opening = None
@@ -85,7 +79,8 @@ class DurableLife(AgentLife):
             self._ending = Shutdown() if failure is None else Crashed(captured(failure))
         self.server.never_began()
 
-    def _begin_suspects(self) -> None:
+    def begin_suspects(self) -> None:
+        """Begins to handle what waited when the last owner died."""
         EffectTask(self, "what waited", self._take_suspects, is_work=True, on_cut=lambda reason, failure: None).begin()
 
     async def _take_suspects(self) -> None:
@@ -109,8 +104,9 @@ class DurableLife(AgentLife):
             except StorageError:
                 await trio.sleep(0.5)
                 continue
-            except Exception:
-                return  # Another owner has it.
+            except Fenced as error:
+                server.fenced(error)
+                return
             server.mail.suspects.popleft()
             await server.until_handled(stored.signal.id)
         server.cleared()
@@ -155,7 +151,12 @@ class DurableLife(AgentLife):
         self._settle_timer = None
         self.server.ledger.forget_settled()
         assert self._ending is not None
-        self._finish(self._ending)
+        if self._tasks or self._handing_over:
+            # What was written meanwhile has begun effects: these have their time, and then it settles again.
+            self._settles = False
+            self._finish_or_wait()
+        else:
+            self._finish(self._ending)
 
 
 async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
@@ -208,13 +209,11 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
                 server.open.cause_found(turn, commits[0].signal)
     was_unclean = before is not None and before.owner is not None
     waiting = stored.waiting
-    if was_unclean and waiting:
-        server.mail.suspect(waiting[:_MOST_SUSPECTS])
-        waiting = waiting[_MOST_SUSPECTS:]
-    for each in waiting:
-        server.take_mail(each.signal, each.deliveries)
-    if len(stored.waiting) == 1000:
-        await _take_rest(server, stored)
+    if len(waiting) == 1000:
+        waiting += await _rest(server, stored)
+    number = _MOST_SUSPECTS if was_unclean else 0
+    server.mail.restore(waiting[:number], waiting[number:])
+    server.is_loaded = True
 
 
 async def _kept(server: DurableServer, turn: int) -> tuple[Commit, ...]:
@@ -227,16 +226,16 @@ async def _kept(server: DurableServer, turn: int) -> tuple[Commit, ...]:
         return ()
 
 
-async def _take_rest(server: DurableServer, stored: StoredAgent) -> None:
+async def _rest(server: DurableServer, stored: StoredAgent) -> tuple[StoredSignal, ...]:
     """More waits than is read at once."""
     assert server.runtime.durability is not None
     position = stored.waiting[-1].position
+    rest: list[StoredSignal] = []
     while True:
         taken = await server.runtime.durability.storage.take(server.key, server.claim, after=position, limit=1000)
-        for each in taken:
-            server.take_mail(each.signal, each.deliveries - 1)
+        rest += [attrs.evolve(each, deliveries=each.deliveries - 1) for each in taken]
         if len(taken) < 1000:
-            return
+            return tuple(rest)
         position = taken[-1].position
 
 

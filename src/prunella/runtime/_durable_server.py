@@ -17,6 +17,7 @@ from ..agents import (
     Address,
     Agent,
     AgentCrashed,
+    AgentStopped,
     Context,
     Directive,
     Fenced,
@@ -141,12 +142,10 @@ class DurableServer(AgentServer):
         self.sequence = sequence
         self.ledger.begin(agent, sequence, sequence if stored.snapshot is None else stored.snapshot.sequence)
         self._is_restored = True
-        self.is_loaded = True
 
     def begins_first(self) -> None:
         """It is the first start ever."""
         self.to_restore = self.alarms.restore((), ())
-        self.is_loaded = True
 
     def begin(self, life: AgentLife) -> None:
         restored = self._is_restored or self.restarts >= 0
@@ -165,6 +164,8 @@ class DurableServer(AgentServer):
         self._restored_turn()
         self.alarms.arm()
         self.open.begin_all()
+        if self.mail.is_suspicious:
+            life.begin_suspects()  # type: ignore[attr-defined]  # it is durable
         if self.waiting or self.ledger.has_unwritten:
             self._wake()
             self.ledger.dirty()
@@ -255,10 +256,17 @@ class DurableServer(AgentServer):
             AgentStopped, Fenced, RestoreFailed: nothing is handled here any more.
             StorageError: it could not be stored.
         """
-        self._refuse()
-        while not self._has_room():
-            await self.mail.wait_for_room()
+        try:
             self._refuse()
+            while not self._has_room():
+                await self.mail.wait_for_room()
+                self._refuse()
+        except AgentStopped:
+            if not self.is_leaving:
+                raise
+            # It has left memory meanwhile, and comes back for this.
+            await self.runtime.accept_awake(self.address, delivery)
+            return
         if not delivery.keep:
             self.offer(delivery)
             return
@@ -611,9 +619,14 @@ class DurableServer(AgentServer):
 
     def lost(self, error: RestoreFailed) -> None:
         """What is stored cannot be read any more."""
+        self.quarantined(error)
+
+    def quarantined(self, error: RestoreFailed) -> None:
+        """What is stored cannot be read: whoever waits is told, and nothing is taken."""
         self.quarantine = self.about(error)
         self.runtime.reports.quarantined(self, error)
-        self.ledger.storage_is_down(StorageUnavailable(str(error)))
+        self.ledger.abandon(self.quarantine)
+        self.mail.drop_all(self.quarantine)
 
     def fenced(self, error: Fenced) -> None:
         """Another owner has claimed the agent: what is not written never counts, and nothing is done any more."""

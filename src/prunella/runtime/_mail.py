@@ -27,7 +27,8 @@ class Mail:
 
     def __init__(self) -> None:
         self._queue: deque[Delivery] = deque()
-        self._behind: list[Delivery] | None = None
+        # Until it is known what is stored, all waits behind that.
+        self._behind: list[Delivery] | None = []
         self._own: set[str] = set()
         self._room: trio.Event | None = None
         self.known: set[str] = set()
@@ -43,7 +44,7 @@ class Mail:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether what arrives now waits behind suspects."""
+        """Whether what arrives now waits behind suspects, or behind what is still to be read."""
         return self._behind is not None
 
     def put(self, delivery: Delivery, *, is_own: bool = False) -> None:
@@ -87,13 +88,23 @@ class Mail:
             self._own.discard(delivery.signal.id)
         return delivery
 
-    # Suspects.
+    # What is stored.
 
-    def suspect(self, waiting: Iterable[StoredSignal]) -> None:
-        """These waited when the last owner died; what arrives from now on waits behind them."""
-        self.suspects.extend(waiting)
+    def restore(self, suspects: Iterable[StoredSignal], waiting: Iterable[StoredSignal]) -> None:
+        """It is known what is stored. All that has arrived meanwhile waits behind it.
+
+        Args:
+            suspects: what may have been the end of the last owner.
+            waiting: what waits behind them, in order.
+        """
+        behind, self._behind = self._behind, []
+        self.suspects.extend(suspects)
         self.known.update(stored.signal.id for stored in self.suspects)
-        self._behind = []
+        for stored in waiting:
+            self.put_stored(stored.signal, stored.deliveries)
+        self._behind += behind or ()
+        if not self.suspects:
+            self.cleared()
 
     def is_under_way(self, id: str) -> bool:
         """Whether a suspect is still to be handled, before what waits behind it."""
@@ -135,5 +146,17 @@ class Mail:
     def drop_calls(self, error: Exception) -> None:
         """Tells whoever waits for a turn that it will not come."""
         for delivery in self.keep_stored():
+            delivery.drop(error)
+        self.has_room()
+
+    def drop_all(self, error: Exception) -> None:
+        """Forgets all of it: what is stored cannot be read. Whoever waits is told."""
+        queues = (*self._queue, *(self._behind or ()))
+        self._queue.clear()
+        self._behind = None
+        self.suspects.clear()
+        self.known.clear()
+        self._own.clear()
+        for delivery in queues:
             delivery.drop(error)
         self.has_room()

@@ -21,7 +21,7 @@ from ..dispatch import open_dispatcher
 from ..errors import InvalidArgument
 from ..signals import Signal
 from ..storage import Storage
-from ..supervision import Child, DynamicSupervisor, Shutdown, StartFailed, Supervisor
+from ..supervision import Child, DynamicSupervisor, Shutdown, StartFailed, Supervisor, SupervisorStopped
 from ..supervision._opening import Block
 from ..supervision._policies import check_seconds
 from ..telemetry import Listener, Listeners
@@ -74,6 +74,8 @@ class _OpenRuntime:
             except BaseException as error:
                 if not await self.__aexit__(type(error), error, error.__traceback__):
                     raise
+                # It was stopped before it was open.
+                raise SupervisorStopped(self._spec.id) from None
         return runtime
 
     @enable_ki_protection
