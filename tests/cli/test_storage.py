@@ -1,179 +1,102 @@
-"""Durable agents on the command line: in processes that are stopped, killed, and started again."""
+"""What is in a database, and what may be done to it."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import time
+import sys
+from datetime import UTC, datetime
 
 import pytest
-from tests.cli.commands import until, word
+from tests.cli.databases import HISTORY, KEY, fill, with_storage
 
-DESK = """
+from prunella.storage import Code, Storage
+
+FILL_MAILBOX = """
+from datetime import UTC, datetime
 import trio
-from prunella import Agent, AgentSpec, Run, Schedule, Supervisor, on
+from prunella import Signal
+from prunella.storage import AgentKey, DeadLetter, SQLiteStorage, Write
 
+NOW = datetime(2026, 1, 31, 13, tzinfo=UTC)
 
-async def say(text):
-    print(f"{text}\\n", end="", flush=True)
+async def main():
+    async with SQLiteStorage("agents.db") as storage:
+        signals = [Signal("ticket.opened", {"n": n}, id=f"d{n}", time=NOW) for n in (1, 2)]
+        letters = [DeadLetter(signal, "no\\ngood", n, NOW) for n, signal in enumerate(signals, 1)]
+        assert await storage.append(Write(AgentKey("default", None, "desk"), 1, NOW, dead=tuple(letters))) == (None,)
 
-
-async def work(word):
-    await trio.sleep(1.0)
-    return word
-
-
-class Desk(Agent, name="desk", durable=True):
-    heard: tuple[str, ...] = ()
-    done: tuple[str, ...] = ()
-
-    @on("prunella.started")
-    def started(self, restored: bool):
-        return Run(say, {"text": f"began with {' '.join(self.heard) or 'nothing'}; done {' '.join(self.done)}"})
-
-    @on("word.said")
-    def hear(self, word: str):
-        heard = (*self.heard, word)
-        return self.set(heard=heard), Run(say, {"text": f"heard {' '.join(heard)}"})
-
-    @on("word.worked")
-    def work(self, word: str):
-        return Run(say, {"text": f"works on {word}"}), Run(work, {"word": word}, then="word.done")
-
-    @on("word.done")
-    def worked(self, result: str):
-        done = (*self.done, result)
-        return self.set(done=done), Run(say, {"text": f"done {' '.join(done)}"})
-
-    @on("prunella.stopping")
-    def stopping(self):
-        return Run(say, {"text": "cleaned up"})
-
-
-tree = Supervisor([AgentSpec(Desk)])
+trio.run(main)
 """
 
 
 @pytest.fixture
-def desk(command):
-    return command.write("desk.py", DESK)
+def with_dead_letters(command, database):
+    command.write("letters.py", FILL_MAILBOX)
+    subprocess.run([sys.executable, "letters.py"], cwd=command.directory, check=True)
+    return database
 
 
-def said(*words: str, type: str = "word.said") -> list[str]:
-    return [word({"word": each}, id=each, type=type) for each in words]
-
-
-def start(command, *options: object, **more: object) -> subprocess.Popen[str]:
-    return command.start(
-        "run", "desk.py", "--storage", "desk.db", "--signals", "-", *options, stdin=subprocess.PIPE, **more
+def test_agents_are_listed_with_what_is_open(here, command, with_dead_letters):
+    fill(command, id="other", more=("p", "shop"))
+    done = here.run("storage", "list", "agents.db")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "runtime default: 1 agent, 4 open directives, the oldest of 2026-01-31 12:01:00.000Z\n"
+        "agent  type    turns  open  oldest                    dead  owner\n"
+        "desk   desk 1  5      4     2026-01-31 12:01:00.000Z  2     me (not heard of any more)\n"
+        "runtime shop: 1 agent, 4 open directives, the oldest of 2026-01-31 12:01:00.000Z\n"
+        "agent    type    turns  open  oldest                    dead  owner\n"
+        "p/other  desk 1  5      4     2026-01-31 12:01:00.000Z  0     me (not heard of any more)\n"
     )
+    only = here.run("storage", "list", "agents.db", "--runtime", "shop").stdout
+    assert only == done.stdout[done.stdout.index("runtime shop") :]
+    opened = here.run("storage", "open", "agents.db", "desk").stdout.splitlines()
+    assert [line.split()[0] for line in opened] == [f"default/-/desk/{turn}/0" for turn in (1, 2, 4, 5)]
 
 
-def tell(process: subprocess.Popen[str], *lines: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write("".join(f"{line}\n" for line in lines))
-    process.stdin.flush()
+def test_dead_letters_are_told_redriven_and_discarded(here, command, with_dead_letters):
+    told = here.run("storage", "dead", "agents.db", "desk").stdout.splitlines()
+    assert told[0].startswith("d1  2026-01-31 13:00:00.000Z  ticket.opened  tried once  no good  {")
+    assert told[1].startswith("d2  2026-01-31 13:00:00.000Z  ticket.opened  tried 2 times  no good  {")
+    done = here.run("storage", "redrive", "agents.db", "desk", "d3")
+    assert (done.returncode, done.stderr) == (2, "prunella: there is no dead letter 'd3'\n")
+    assert here.run("storage", "redrive", "agents.db", "desk", "d1").stdout == "1 dead letter redriven\n"
+    assert here.run("storage", "discard", "agents.db", "desk").stdout == "1 dead letter discarded\n"
+    stored = with_storage(with_dead_letters, lambda storage: storage.load(KEY))
+    assert [one.signal.id for one in stored.waiting] == ["d1"]
+    assert here.run("storage", "dead", "agents.db", "desk").stdout == ""
 
 
-@pytest.mark.slow
-def test_a_killed_tree_comes_back_as_it_was(command, desk):
-    first = start(command)
-    tell(first, *said("one", "two"))
-    until(first, "heard one two")
-    first.kill()
-    first.wait()
-    second = start(command)
-    tell(second, *said("three"))
-    lines = until(second, "heard one two three")
-    assert "began with one two; done \n" in lines
-    second.kill()
+def test_an_agent_that_somebody_runs_is_not_forgotten_by_mistake(here, command, database):
+    def own(storage: Storage):
+        return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)
 
-
-@pytest.mark.slow
-def test_sigterm_drains_and_the_next_start_is_at_once(command, desk):
-    first = start(command)
-    # The last one is accepted, and its work runs, when the signal comes.
-    tell(first, *said(*(f"w{number}" for number in range(200))), *said("long", type="word.worked"))
-    until(first, "works on long")
-    first.send_signal(signal.SIGTERM)
-    lines = until(first, "nothing queued was lost")
-    assert "cleaned up\n" in lines
-    assert "NOT WELL" not in "".join(lines)
-    assert "201 in = 201 handled + 0 crashed on + 0 refused\n" in lines
-    assert first.wait() == 0
-    began = time.monotonic()
-    # It gives way to any owner that is alive: the first has let go.
-    second = start(command, "--claim", "refuse")
-    lines = until(second, "began with")
-    assert time.monotonic() - began < 8, "it waited for the lease of the first"
-    assert lines[-1].startswith(f"began with {' '.join(f'w{number}' for number in range(200))};")
-    # The work ended within the time that the agent had for it, and then its result was stored; or it is done now.
-    if "done long\n" not in lines and not lines[-1].endswith("done long\n"):
-        until(second, "done long")
-    second.send_signal(signal.SIGTERM)
-    until(second, "stopped by")
-    assert second.wait() == 0
-
-
-@pytest.mark.slow
-def test_the_same_events_again_count_once(command, desk):
-    command.write("events", *said("one", "two", "one"))
-    arguments = ("run", "desk.py", "--storage", "desk.db", "--signals", "events")
-    first = command.run(*arguments)
-    assert (first.returncode, first.stderr) == (0, "")
-    assert "3 in = 2 handled + 0 crashed on + 0 refused + 1 known before" in first.stdout
-    second = command.run(*arguments)
-    assert (second.returncode, second.stderr) == (0, "")
-    assert "began with one two; done" in second.stdout
-    assert "3 in = 0 handled + 0 crashed on + 0 refused + 3 known before" in second.stdout
-
-
-@pytest.mark.slow
-def test_who_comes_second_takes_over_or_gives_way(command, desk):
-    first = start(command)
-    tell(first, *said("one"))
-    until(first, "heard one")
-    refused = command.run("run", "desk.py", "--storage", "desk.db", "--claim", "refuse")
-    assert refused.returncode == 1
-    assert "NOT WELL" in refused.stdout
-    tell(first, *said("two"))
-    until(first, "heard one two")
-    second = start(command, "--claim", "take")
-    tell(second, *said("three"))
-    until(second, "heard one two three")
-    tell(first, *said("four"))  # the first learns of it when it writes, or when it renews its lease
-    assert first.stdin is not None
-    first.stdin.close()
-    out = "".join(until(first, "in ="))
-    assert "heard one two four" not in out
-    assert "desk is stopped here: another process has taken it over\n" in out
-    second.kill()
-
-
-def test_durable_agents_without_a_storage_are_told_what_they_need(command, desk):
-    done = command.run("run", "desk.py")
+    with_storage(database, own)
+    done = here.run("storage", "forget", "agents.db", "desk")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "prunella: desk.py: has durable agents, which need a --storage FILE\n"
+    assert done.stderr == "prunella: agent 'desk' is run by 'someone'; stop that program first, or use --force\n"
+    assert here.run("history", "agents.db", "desk").returncode == 0
+    assert here.run("storage", "forget", "agents.db", "desk", "--force").stdout == "agent 'desk' is forgotten\n"
+    assert here.run("history", "agents.db", "desk").stderr.endswith("there are no agents at all\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("--claim", "take"), "--claim is about agents in --storage, which is missing"),
-        (("--storage", ""), "--storage is the path of a file, not ''"),
-        (("--storage", "x.db", "--claim", "perhaps"), "invalid choice: 'perhaps'"),
-    ],
-)
-def test_wrong_usage_is_told(command, desk, arguments, told):
-    done = command.run("run", "desk.py", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+def test_a_copy_is_a_database(here, command, database):
+    assert here.run("storage", "backup", "agents.db", "copy.db").stdout == "agents.db was copied to copy.db\n"
+    assert here.run("history", "copy.db", "desk").stdout == HISTORY
+    done = here.run("storage", "backup", "agents.db", "copy.db")
+    assert (done.returncode, done.stderr) == (2, "prunella: agents.db: copy.db is there already\n")
 
 
-def test_a_file_that_is_no_database_is_told_and_left_alone(command, desk):
-    file = command.write("notes.txt", "no database")
-    done = command.run("run", "desk.py", "--storage", file)
-    assert done.returncode == 1
-    assert "NOT WELL: " in done.stdout
-    assert str(file) in done.stdout
-    assert file.read_text() == "no database"
+@pytest.mark.parametrize("kind", ["list", "open", "dead", "redrive", "discard", "forget", "backup"])
+def test_none_of_these_makes_a_database(here, command, kind):
+    done = here.run("storage", kind, "none.db", *([] if kind == "list" else ["desk"]))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "prunella: none.db: no such file\n")
+    assert list(command.directory.iterdir()) == []
+
+
+def test_a_database_without_agents_is_told(here, command, database):
+    here.run("storage", "forget", "agents.db", "desk")
+    for words in (["storage", "list", "agents.db"], ["export", "agents.db"]):
+        done = here.run(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith("there are no agents in it\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,75 +13,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.cli.commands import Command
+from tests.cli.databases import DESK, HISTORY, KEY, fill, with_storage
 
 from prunella.cli._database import existing, found
 from prunella.cli._history import fitted, show_history
 from prunella.cli._replay import show_replay
 from prunella.cli._target import load_agent
-from prunella.storage import AgentKey, Code, SQLiteStorage, Storage, state_at
-
-DESK = '''
-from prunella import Agent, Emit, Rejected, on
-
-class Desk(Agent, name="desk"):
-    """Takes tickets, and hands out numbers."""
-
-    seen: int = 0
-    last: str = ""
-
-    @on("ticket.opened")
-    def opened(self, ticket: str):
-        if ticket == "T-3":
-            raise Rejected("not that one")
-        return self.set(seen=self.seen + 1, last=ticket), Emit("ticket.accepted", {"ticket": ticket})
-'''
-
-FILL = """
-import os, sys
-from datetime import UTC, datetime, timedelta
-import trio
-from {module} import Desk
-from prunella import Rejected, Signal
-from prunella.agents import Turn
-from prunella.agents._turns import changed_fields, take_turn
-from prunella.storage import AgentKey, SQLiteStorage, Write, code_of, commit_of, snapshot_of
-
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-async def main(path, id, partition, runtime):
-    key, code = AgentKey(runtime, partition, id), code_of(Desk)
-    async with SQLiteStorage(path) as storage:
-        claim = (await storage.claim(key, code, owner="me", now=NOW)).claim
-        agent = Desk()
-        for number in range(1, 6):
-            signal = Signal("ticket.opened", {{"ticket": f"T-{{number}}"}}, id=f"s{{number}}", time=NOW)
-            outcome, after, directives = "rejected", agent, ()
-            try:
-                after, directives = take_turn(agent, signal, lambda: None, strict=False)
-                outcome = "committed"
-            except Rejected:
-                pass
-            now = NOW + timedelta(minutes=number)
-            turn = Turn(number, signal, now, 0, None, {{}}, outcome, changed_fields(agent, after), directives)
-            snapshot = snapshot_of(after, number, now) if number % 2 == 0 else None
-            outcomes = await storage.append(Write(key, claim, now, (commit_of(turn, claim, code),), snapshot))
-            assert outcomes == (None,)
-            agent = after
-        if "kill" in sys.argv:
-            os.kill(os.getpid(), 9)
-
-trio.run(main, *[word or None for word in sys.argv[1:5]])
-"""
-
-HISTORY = """\
-desk  (desk.Desk, version 1, 5 turns)
-1  2026-01-31 12:01:00.000Z  ticket.opened  seen=1, last='T-1'  → Emit(type='ticket.accepted', data={'ticket': 'T-1'})
-2  2026-01-31 12:02:00.000Z  ticket.opened  seen=2, last='T-2'  → Emit(type='ticket.accepted', data={'ticket': 'T-2'})
-3  2026-01-31 12:03:00.000Z  ticket.opened  rejected
-4  2026-01-31 12:04:00.000Z  ticket.opened  seen=3, last='T-4'  → Emit(type='ticket.accepted', data={'ticket': 'T-4'})
-5  2026-01-31 12:05:00.000Z  ticket.opened  seen=4, last='T-5'  → Emit(type='ticket.accepted', data={'ticket': 'T-5'})
-"""
+from prunella.storage import Code, Storage, state_at
 
 REPLAY = """\
 desk  (desk.Desk, version 1, 5 turns)
@@ -129,59 +66,35 @@ recorded state after turn 3:
 """
 
 
-def fill(command: Command, *, module: str = "desk", id: str = "desk", more: tuple[str, ...] = ("", "default")) -> None:
-    command.write("fill.py", FILL.format(module=module))
-    done = subprocess.run([sys.executable, "fill.py", "agents.db", id, *more], cwd=command.directory, check=False)
-    assert done.returncode in (0, -signal.SIGKILL)
-
-
-@pytest.fixture
-def database(command: Command) -> Path:
-    command.write("desk.py", DESK)
-    fill(command)
-    return command.directory / "agents.db"
-
-
-def with_storage(path: Path, function):
-    async def go():
-        async with SQLiteStorage(path) as storage:
-            return await function(storage)
-
-    return trio.run(go)
-
-
-KEY = AgentKey("default", None, "desk")
-
-
-def test_history_tells_each_turn(command, database):
-    done = command.run("history", "agents.db", "desk")
+def test_history_tells_each_turn(here, command, database):
+    done = here.run("history", "agents.db", "desk")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", HISTORY)
 
 
-def test_history_of_some_turns(command, database):
+def test_history_of_some_turns(here, command, database):
     title, *turns = HISTORY.splitlines()
-    some = command.run("history", "agents.db", "desk", "--since", "2", "--until", "2026-01-31T12:03Z")
+    some = here.run("history", "agents.db", "desk", "--since", "2", "--until", "2026-01-31T12:03Z")
     assert some.stdout.splitlines() == [title, *turns[1:3]]
-    assert command.run("history", "agents.db", "desk", "--until", "0").stdout.splitlines() == [title, "no turns"]
+    assert here.run("history", "agents.db", "desk", "--until", "0").stdout.splitlines() == [title, "no turns"]
 
 
-def test_replay_of_what_comes_out_the_same(command, database):
-    done = command.run("replay", "agents.db", "desk")
+def test_replay_of_what_comes_out_the_same(here, command, database):
+    done = here.run("replay", "agents.db", "desk")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", REPLAY)
 
 
-def test_replay_names_the_first_turn_that_differs(command, database):
+def test_replay_names_the_first_turn_that_differs(here, command, database):
     command.write("desk.py", CHANGED)
-    done = command.run("replay", "agents.db", "desk")
+    done = here.run("replay", "agents.db", "desk")
     assert (done.returncode, done.stderr, done.stdout) == (1, "", DIVERGED)
-    before = command.run("replay", "agents.db", "desk", "--until", "1")
+    before = here.run("replay", "agents.db", "desk", "--until", "1")
     assert before.returncode == 0
     assert "1 turn was run again, and came out the same\nrecorded state after turn 1:\n    seen = 1" in before.stdout
 
 
-def test_replay_tells_what_changed_at_each_turn(command, database):
+def test_replay_tells_what_changed_at_each_turn(here, command, database):
     command.write("desk.py", CHANGED)
-    done = command.run("replay", "agents.db", "desk", "--diff", "--until", "3")
+    done = here.run("replay", "agents.db", "desk", "--diff", "--until", "3")
     assert (done.returncode, done.stderr, done.stdout) == (1, "", DIFF)
 
 
@@ -212,18 +125,18 @@ def test_what_a_killed_program_has_left_in_the_log_is_told_and_left_there(comman
     assert (database.read_bytes(), log.read_bytes()) == before
 
 
-def test_an_agent_of_another_runtime_and_partition(command, database):
+def test_an_agent_of_another_runtime_and_partition(here, command, database):
     fill(command, id="o/ther", more=("north", "shop"))
-    done = command.run("history", "agents.db", "o/ther", "--runtime", "shop", "--partition", "north")
+    done = here.run("history", "agents.db", "o/ther", "--runtime", "shop", "--partition", "north")
     assert done.stdout == HISTORY.replace("desk  (", "north/o/ther  (")
-    assert command.run("history", "agents.db", "o/ther").stderr == (
+    assert here.run("history", "agents.db", "o/ther").stderr == (
         "prunella: there is no agent 'o/ther' in runtime 'default'; did you mean --runtime shop --partition north?\n"
     )
 
 
-def test_a_class_that_cannot_be_found_is_named(command, database):
+def test_a_class_that_cannot_be_found_is_named(here, command, database):
     os.rename(command.directory / "desk.py", command.directory / "moved.py")
-    done = command.run("history", "agents.db", "desk")
+    done = here.run("history", "agents.db", "desk")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[0] == (
         "prunella: the class of agent 'desk' is stored as 'desk:Desk', which cannot be loaded; "
@@ -231,7 +144,7 @@ def test_a_class_that_cannot_be_found_is_named(command, database):
     )
     for named in ("moved:Desk", "moved.py:Desk", "moved.py"):
         assert (
-            command.run("history", "agents.db", "desk", "--agent", named).stdout.splitlines()[1:]
+            here.run("history", "agents.db", "desk", "--agent", named).stdout.splitlines()[1:]
             == (HISTORY.splitlines()[1:])
         )
 
@@ -256,13 +169,13 @@ def test_a_class_that_cannot_be_found_is_named(command, database):
         (["agents.db", "desk", "--agent", "clerk.py"], "agent 'desk' is of type 'desk', Clerk is 'clerk'"),
     ],
 )
-def test_what_is_not_there_is_told_in_a_line(command, database, which, words, message):
+def test_what_is_not_there_is_told_in_a_line(here, command, database, which, words, message):
     command.write("empty.db", "")
     command.write("clerk.py", "from prunella import Agent", "class Clerk(Agent, name='clerk'): pass")
     with closing(sqlite3.connect(command.directory / "other.db")) as other:
         other.execute("CREATE TABLE t (x)")
     before = sorted(path.name for path in command.directory.iterdir())
-    done = command.run(which, *words)
+    done = here.run(which, *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     if message != "agents.db: AgentKey: id must be":
         assert done.stderr.startswith(f"prunella: {message}")
@@ -271,28 +184,28 @@ def test_what_is_not_there_is_told_in_a_line(command, database, which, words, me
 
 
 @pytest.mark.parametrize("words", [["--until", "x"], ["--until", "2026-01-31T12:00"], ["--until", "-1"], []])
-def test_wrong_usage_is_told(command, words):
-    done = command.run("history", "agents.db", *words, *(["desk"] if words else []))
+def test_wrong_usage_is_told(here, command, words):
+    done = here.run("history", "agents.db", *words, *(["desk"] if words else []))
     assert done.returncode == 2
     assert "usage: prunella history" in done.stderr
 
 
-def test_turns_that_are_kept_no_longer(command, database):
+def test_turns_that_are_kept_no_longer(here, command, database):
     with_storage(database, lambda storage: storage.trim(KEY, keep=2))
-    done = command.run("history", "agents.db", "desk")
+    done = here.run("history", "agents.db", "desk")
     title, *turns = HISTORY.splitlines()
     assert done.stdout.splitlines() == [title, "turns before 3 are kept no longer", *turns[2:]]
     for words in (["history", "agents.db", "desk", "--since", "1"], ["replay", "agents.db", "desk", "--until", "1"]):
-        done = command.run(*words)
+        done = here.run(*words)
         assert (done.returncode, done.stderr) == (2, "prunella: agents.db: turns before 2 are kept no longer\n")
 
 
 @pytest.mark.parametrize("change", ["commits SET body = x'7b' WHERE sequence = 4", "commits SET body = x'00'"])
-def test_a_turn_that_cannot_be_read_is_told_in_a_line(command, database, change):
+def test_a_turn_that_cannot_be_read_is_told_in_a_line(here, command, database, change):
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute(f"UPDATE {change}")
     for which in ("history", "replay"):
-        done = command.run(which, "agents.db", "desk")
+        done = here.run(which, "agents.db", "desk")
         assert (done.returncode, done.stderr.count("\n")) == (65, 1)
         assert "cannot be read" in done.stderr
 
@@ -329,29 +242,29 @@ def test_what_moves_the_cursor_is_not_written():
     assert list(fitted("    a\x1b[2Jb\nc", None)) == ["    a [2Jb c"]
 
 
-def test_agents_are_taken_to_another_database(command, database):
+def test_agents_are_taken_to_another_database(here, command, database):
     fill(command, id="other", more=("p", "shop"))
-    done = command.run("export", "agents.db")
+    done = here.run("export", "agents.db")
     assert (done.returncode, done.stderr) == (0, "")
     command.write("all.jsonl", done.stdout)
-    done = command.run("import", "new.db", "all.jsonl")
+    done = here.run("import", "new.db", "all.jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "2 agents imported\n", "")
-    assert command.run("history", "new.db", "desk").stdout == HISTORY
-    assert command.run("export", "new.db").stdout == (command.directory / "all.jsonl").read_text()
-    one = command.run("export", "agents.db", "other", "--runtime", "shop", "--partition", "p").stdout
-    assert one == command.run("export", "agents.db", "--runtime", "shop").stdout
+    assert here.run("history", "new.db", "desk").stdout == HISTORY
+    assert here.run("export", "new.db").stdout == (command.directory / "all.jsonl").read_text()
+    one = here.run("export", "agents.db", "other", "--runtime", "shop", "--partition", "p").stdout
+    assert one == here.run("export", "agents.db", "--runtime", "shop").stdout
     assert json.loads(one.splitlines()[-1]) == {"end": {"agents": 1}}
 
 
-def test_what_is_there_is_not_overwritten(command, database):
+def test_what_is_there_is_not_overwritten(here, command, database):
     fill(command, id="another")
-    lines = command.run("export", "agents.db").stdout
+    lines = here.run("export", "agents.db").stdout
     command.write("all.jsonl", lines)
     with_storage(
         command.directory / "new.db",
         lambda storage: storage.claim(KEY, Code("x"), owner="me", now=datetime(2026, 1, 1, tzinfo=UTC)),
     )
-    done = command.run("import", "new.db", "all.jsonl")
+    done = here.run("import", "new.db", "all.jsonl")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "prunella: new.db: there is an agent default/-/desk already; nothing was imported\n"
     names = with_storage(command.directory / "new.db", lambda storage: storage.agents("default"))
@@ -382,9 +295,9 @@ def test_of_a_file_that_was_cut_off_nothing_is_imported(command, database, cut):
         (["export", "agents.db", "--partition", "p"], 2, "--partition is that of an agent, which is missing"),
     ],
 )
-def test_what_cannot_be_taken_is_told(command, database, words, status, message):
-    command.write("all.jsonl", command.run("export", "agents.db").stdout)
-    done = command.run(*words)
+def test_what_cannot_be_taken_is_told(here, command, database, words, status, message):
+    command.write("all.jsonl", here.run("export", "agents.db").stdout)
+    done = here.run(*words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
     assert message in done.stderr
 

@@ -397,3 +397,59 @@ async def test_closing_waits_for_what_has_begun(path: Path) -> None:
         record = await storage.find(KEY)
         assert record is not None
         assert record.sequence == 3
+
+
+async def test_a_backup_is_the_database_at_one_instant(storage: SQLiteStorage, tmp_path: Path) -> None:
+    for sequence in range(1, 6):
+        await storage.append(write(sequence))
+    await storage.backup(tmp_path / "copy.db")
+    for sequence in range(6, 9):
+        await storage.append(write(sequence))
+    assert not [file for file in files_beside(tmp_path / "copy.db") if file.name.startswith("copy.db-")]
+    async with SQLiteStorage(tmp_path / "copy.db") as copy:
+        record = await copy.find(KEY)
+        assert record is not None
+        assert record.sequence == 5
+        claim = (await copy.claim(KEY, CODE, owner="you", now=NOW)).claim
+        assert await copy.append(Write(KEY, claim, NOW, (turn(6, claim),))) == (None,)
+    record = await storage.find(KEY)
+    assert record is not None
+    assert (record.sequence, record.claim) == (8, 1)
+
+
+async def test_a_backup_while_others_write_has_no_gap(storage: SQLiteStorage, tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            for sequence in range(1, 200):
+                await storage.append(write(sequence, changes={"text": "x" * 5000}))
+
+        nursery.start_soon(work)
+        while not await storage.commits(KEY, after=20):
+            pass
+        await storage.backup(tmp_path / "copy.db")
+        nursery.cancel_scope.cancel()
+    async with SQLiteStorage(tmp_path / "copy.db", read_only=True) as copy:
+        dump = await copy.dump(KEY)  # which is checked when it is inserted
+        assert dump is not None
+        async with SQLiteStorage(tmp_path / "third.db") as third:
+            await third.insert(dump)
+        assert len(dump.commits) > 20
+
+
+async def test_a_backup_overwrites_nothing_and_leaves_nothing_half_done(
+    storage: SQLiteStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "copy.db", b"mine")
+    with pytest.raises(StorageError, match="there already"):
+        await storage.backup(tmp_path / "copy.db")
+    assert content_of(tmp_path / "copy.db") == b"mine"
+    with pytest.raises(StorageError, match="cannot be written"):
+        await storage.backup(tmp_path / "nowhere" / "copy.db")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await storage.backup(tmp_path / "other.db")
+    assert sorted(file.name for file in files_beside(tmp_path / "copy.db") if "agents" not in file.name) == ["copy.db"]
+    await storage.close()
+    with pytest.raises(StorageUnavailable):
+        await storage.backup(tmp_path / "other.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 from ..agents import Agent, describe
@@ -9,7 +10,7 @@ from ..storage import AgentKey, AgentRecord, SQLiteStorage, Storage
 from ._output import USAGE
 from ._target import TargetError, load_agent
 
-__all__ = ["DatabaseError", "agent_class", "existing", "found"]
+__all__ = ["DatabaseError", "agent_class", "existing", "found", "key_of"]
 
 _MOST_NAMES = 10
 
@@ -27,8 +28,17 @@ class DatabaseError(Exception):
         self.status = status
 
 
-def existing(path: str) -> SQLiteStorage:
-    """A storage on a database that is there, for reading only.
+def key_of(options: argparse.Namespace) -> AgentKey:
+    """The agent that the options name.
+
+    Raises:
+        InvalidArgument: a name is empty.
+    """
+    return AgentKey(options.runtime or "default", options.partition, options.id)
+
+
+def existing(path: str, *, read_only: bool = True) -> SQLiteStorage:
+    """A storage on a database that is there.
 
     Raises:
         DatabaseError: it is not.
@@ -39,7 +49,7 @@ def existing(path: str) -> SQLiteStorage:
         raise DatabaseError(f"{path}: is a directory")
     if os.path.isfile(path) and not os.path.getsize(path):
         raise DatabaseError(f"{path}: is empty, there are no agents in it")
-    return SQLiteStorage(os.path.abspath(path), read_only=True)
+    return SQLiteStorage(os.path.abspath(path), read_only=read_only)
 
 
 async def found(storage: Storage, key: AgentKey) -> AgentRecord:

@@ -6,12 +6,9 @@ import argparse
 import os
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ._output import BAD_INPUT, NOT_WELL, OK, USAGE, complain, terminal_width, write, write_bytes
-
-if TYPE_CHECKING:
-    from ..storage import AgentKey
+from ._storage import add_storage
 
 __all__ = ["add_stored"]
 
@@ -27,7 +24,7 @@ _Commands = argparse._SubParsersAction
 
 
 def add_stored(commands: _Commands[argparse.ArgumentParser]) -> None:
-    """Adds the commands `history`, `replay`, `export` and `import`."""
+    """Adds the commands `history`, `replay`, `export`, `import` and `storage`."""
     history = _add(commands, "history", "tell the turns of a stored agent", _history)
     history.description = (
         "Tells each turn of an agent: what it heard, what changed, what it asked for. "
@@ -62,6 +59,8 @@ def add_stored(commands: _Commands[argparse.ArgumentParser]) -> None:
     import_.add_argument("database", metavar="DB", help="the SQLite database")
     import_.add_argument("file", metavar="FILE", help="the JSON Lines; - is the standard input")
 
+    add_storage(commands, _runs)
+
 
 def _add(
     commands: _Commands[argparse.ArgumentParser], name: str, help: str, run: Callable[[argparse.Namespace], int]
@@ -69,8 +68,12 @@ def _add(
     parser = commands.add_parser(
         name, help=help, epilog=_EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.set_defaults(function=lambda options: _told(run, options))
+    _runs(parser, run)
     return parser
+
+
+def _runs(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
+    parser.set_defaults(function=lambda options: _told(run, options))
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
@@ -113,27 +116,24 @@ def _told(run: Callable[[argparse.Namespace], int], options: argparse.Namespace)
     except DatabaseError as error:
         complain(str(error))
         return error.status
-    except (RestoreFailed, InvalidDump) as error:
-        complain(f"{getattr(options, 'file', options.database)}: {error}")
+    except RestoreFailed as error:
+        complain(f"{options.database}: {' '.join(str(error).split())}")  # a migration may have said more in more lines
+        return BAD_INPUT
+    except InvalidDump as error:
+        complain(f"{options.file}: {error}")
         return BAD_INPUT
     except (StorageError, InvalidArgument) as error:
         complain(f"{options.database}: {error}")
         return USAGE
 
 
-def _key(options: argparse.Namespace) -> AgentKey:
-    from ..storage import AgentKey
-
-    return AgentKey(options.runtime or "default", options.partition, options.id)
-
-
 def _history(options: argparse.Namespace) -> int:
-    from ._database import agent_class, existing, found
+    from ._database import agent_class, existing, found, key_of
     from ._history import show_history
 
     async def show() -> int:
         async with existing(options.database) as storage:
-            record = await found(storage, _key(options))
+            record = await found(storage, key_of(options))
             of = agent_class(record, options.agent)
             await show_history(storage, of, record, options.since, options.until, write, terminal_width())
         return OK
@@ -142,12 +142,12 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from ._database import agent_class, existing, found
+    from ._database import agent_class, existing, found, key_of
     from ._replay import show_replay
 
     async def show() -> int:
         async with existing(options.database) as storage:
-            record = await found(storage, _key(options))
+            record = await found(storage, key_of(options))
             of = agent_class(record, options.agent)
             same = await show_replay(storage, of, record, options.until, write, terminal_width(), diff=options.diff)
         return OK if same else NOT_WELL
@@ -156,7 +156,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ._database import DatabaseError, existing
+    from ._database import DatabaseError, existing, key_of
     from ._transfer import export_to
 
     if options.id is None and options.partition is not None:
@@ -164,7 +164,7 @@ def _export(options: argparse.Namespace) -> int:
 
     async def export() -> int:
         async with existing(options.database) as storage:
-            key = None if options.id is None else _key(options)
+            key = None if options.id is None else key_of(options)
             await export_to(storage, options.runtime, key, write_bytes)
         return OK
 

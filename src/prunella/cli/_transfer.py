@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from ..storage import AgentKey, SQLiteStorage, export_agents, import_agents, read_dumps
 from ._database import DatabaseError, found
+from ._operating import all_agents
 
 __all__ = ["export_to", "import_from", "keys_in", "opened_lines"]
 
@@ -37,13 +38,8 @@ async def export_to(
 
 
 async def _all_keys(storage: SQLiteStorage, runtime: str | None) -> list[AgentKey]:
-    keys: list[AgentKey] = []
-    for name in await storage.runtimes() if runtime is None else [runtime]:
-        after: AgentKey | None = None
-        while page := await storage.agents(name, after=after):
-            keys += [record.key for record in page]
-            after = keys[-1]
-    return keys
+    names = await storage.runtimes() if runtime is None else (runtime,)
+    return [record.key for name in names async for record in all_agents(storage, name)]
 
 
 @contextmanager
