@@ -10,7 +10,7 @@ from ..agents import AgentCrashed, AgentError, AgentNotFound, AgentStopped, Dire
 from ..conversion import to_data
 from ..signals import Signal
 from ..storage import directive_id
-from ..supervision import Crashed, ExitReason, Shutdown, SupervisorStopped
+from ..supervision import Crashed, ExitReason, Shutdown, StartFailed, SupervisorStopped
 from ._delivery import Delivery, Settling
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Effect", "as_error", "end_of", "error_data"]
 
-_NOT_THERE = (AgentNotFound, AgentStopped, SupervisorStopped)
+_NOT_THERE = (AgentNotFound, AgentStopped, StartFailed, SupervisorStopped)
 
 
 class Effect:
@@ -136,6 +136,11 @@ class Effect:
         data = {"error": error_data(error), "attempts": attempts, **(carry or {})}
         self.send_back(catch, data)
         self.done(error, caught=True)
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it was begun before, in an earlier life or process, and perhaps done."""
+        return self.server.is_begun_again(self.place)
 
     @property
     def is_waited_for(self) -> bool:
