@@ -149,6 +149,18 @@ def test_a_class_that_cannot_be_found_is_named(here, command, database):
         )
 
 
+def test_a_class_of_a_script_has_to_be_named(here, database):
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("UPDATE agents SET reference = '__main__:Desk'")
+    done = here.run("history", "agents.db", "desk")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "prunella: the class of agent 'desk' is stored as '__main__:Desk', in a program that was run as a script; "
+        "name it with --agent MODULE:CLASS or --agent PATH.py:CLASS\n"
+    )
+    assert here.run("history", "agents.db", "desk", "--agent", "desk.py").stdout == HISTORY
+
+
 @pytest.mark.parametrize("which", ["history", "replay"])
 @pytest.mark.parametrize(
     ("words", "message"),

@@ -88,21 +88,27 @@ def _options(key: AgentKey, asked: AgentKey) -> str:
     return " ".join(words) or "no partition"
 
 
+_NAME_IT = "name it with --agent MODULE:CLASS or --agent PATH.py:CLASS"
+
+
+def _where(record: AgentRecord) -> str:
+    return f"the class of agent {record.key.id!r} is stored as {record.code.reference!r}"
+
+
 def agent_class(record: AgentRecord, named: str | None) -> type[Agent]:
     """The class of an agent: the one that is named, or the one that is stored.
 
     Raises:
         DatabaseError: it cannot be loaded, or is of another type.
     """
+    if named is None and record.code.reference.startswith("__main__:"):
+        raise DatabaseError(f"{_where(record)}, in a program that was run as a script; {_NAME_IT}")
     try:
         loaded = load_agent(record.code.reference if named is None else named)
     except TargetError as error:
         if named is not None:
             raise DatabaseError(str(error)) from error
-        raise DatabaseError(
-            f"the class of agent {record.key.id!r} is stored as {record.code.reference!r}, which cannot be loaded; "
-            f"name it with --agent MODULE:CLASS or --agent PATH.py:CLASS\n{error}"
-        ) from error
+        raise DatabaseError(f"{_where(record)}, which cannot be loaded; {_NAME_IT}\n{error}") from error
     name = describe(loaded).name
     if name != record.code.name:
         raise DatabaseError(
