@@ -168,14 +168,12 @@ class Definition:
         title = f"{owner} of {self.state.owner}"
         if self.is_base:
             raise InvalidArgument(title, "agent", "a class with name=, for this one is a base", Words("none"))
-        if state is None:
-            state = {}
         if type(state) is self.agent_class:
             return state
-        if not isinstance(state, Mapping):
+        if state is not None and not isinstance(state, Mapping):
             raise InvalidArgument(title, "state", f"a mapping of fields, or a value of {self.state.owner}", state)
         try:
-            return self.state.convert(state)
+            return self.state.fresh if state is None else self.state.convert(state)
         except ConversionError as error:
             where = f"state.{error.path}" if error.path[:1] not in ("", "[") else f"state{error.path}"
             raise InvalidArgument(title, where, error.expected, Words(error.got)) from None

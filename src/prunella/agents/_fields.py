@@ -78,6 +78,15 @@ class State:
         self._cls = cls
         self.make, self.evolve = _compiled(self, cls, self._draft)
 
+    @cached_property
+    def fresh(self) -> Any:
+        """A value in which every field has its default: values are immutable, so one does for all.
+
+        Raises:
+            ConversionError: a field has none.
+        """
+        return self.convert({})
+
     def build(self, values: Mapping[str, Any]) -> Any:
         """A value of a complete set of fields, taken as they are."""
         draft = object.__new__(self._draft)

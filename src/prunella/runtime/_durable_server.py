@@ -416,6 +416,7 @@ class DurableServer(AgentServer):
         except REFUSALS as error:
             self._decided_against(turn, error)
         except (KeyboardInterrupt, SystemExit) as interrupt:
+            interrupt.add_note(f"in a turn of agent {self.address}, on signal {delivery.signal.type}")
             runtime.reports.turn_ended(self, delivery.signal, turn.span, "interrupted", interrupt)
             raise
         except BaseException as error:
@@ -522,7 +523,7 @@ class DurableServer(AgentServer):
         if delivery.deliveries >= 0:
             self._put_aside(delivery, reason)
         if life is not None:
-            life.crash(reason)
+            life.crash(reason, delivery.signal.data)
         self._told(delivery, self.about(AgentCrashed(reason)))
         self._release(delivery)
 

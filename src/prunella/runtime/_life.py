@@ -113,9 +113,15 @@ class AgentLife(HostedLife):
         if self._ending is not None and not self._handing_over:
             self._finish_or_wait()
 
-    def crash(self, reason: Crashed) -> None:
-        """A turn has crashed: running work is cancelled, what was handed over is done, then it has ended."""
+    def crash(self, reason: Crashed, payload: Any) -> None:
+        """A turn has crashed: running work is cancelled, what was handed over is done, then it has ended.
+
+        Args:
+            reason: with what.
+            payload: what its signal brought, which reports do not show.
+        """
         if not self.ended:
+            self.slot.payload = payload
             self._ending = reason
             self._cancel_keyed()
             for task in tuple(self._tasks or ()):

@@ -208,12 +208,18 @@ class Runtime(StoredAgents):
 
     def start_at_once(self, spec: AgentSpec[A]) -> AgentRef[A]:
         """Starts an agent without waiting; an agent's start never waits."""
-        errors: list[Exception | None] = []
-        self.begin_start(spec, errors.append)
-        error = errors[0]
+        server = self._servers.get((spec.partition, spec.id))
+        if server is not None:
+            raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]  # here a ref
+        request = Request(Verb.START, spec)
+        self._started_later.core.ask(request)
+        error = _error_of(request)
         if error is not None:
             raise error
-        return self.ref_to(self._servers[spec.partition, spec.id])
+        assert request.slot is not None
+        assert request.slot.life is not None
+        ref: AgentRef[A] = request.slot.life.value
+        return ref
 
     def begin_start(self, spec: AgentSpec[Any], ended: Callable[[Exception | None], object]) -> _StartRequest | None:
         """Begins to start an agent.

@@ -596,8 +596,7 @@ class AgentServer:
         life = self.life
         assert life is not None
         self.runtime.reports.poison(self, delivery.signal, reason)
-        life.slot.payload = delivery.signal.data
-        life.crash(reason)
+        life.crash(reason, delivery.signal.data)
         self._told(delivery, self.about(AgentCrashed(reason)))
 
     def _told(self, delivery: Delivery, error: AgentError) -> None:
