@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,14 +16,14 @@ from ..agents import Address, Agent, AgentError, AgentNotFound, RestoreFailed
 from ..agents._plain import named
 from ..agents._turns import definition_of
 from ..errors import InvalidArgument, PrunellaError
-from ..signals import new_id
+from ..signals import Signal, new_id
 from ..storage import AgentKey, AgentRecord, DeadLetter, Outbox, Storage, agent_of, opened, restored_state, state_at
 from ..supervision._core import Request, Verb
 from ._delivery import Answer
 from ._errors import EffectsRunning
 from ._journal import Journal
 from ._spec import AgentSpec
-from ._spec_data import meta_of, parent_of, spec_from_data, subscribed_by
+from ._spec_data import bond_of, spec_from_data, subscribed_by, with_bond
 
 if TYPE_CHECKING:
     from ..supervision._life import HostedLife
@@ -88,6 +89,7 @@ class Durability:
         self.has_begun = False
         self._known = {definition_of(agent).name: agent for agent in agents}
         self._sleepers: dict[Address, Sleeper] = {}
+        self._working: list[Address] = []
         self._due: list[tuple[datetime, int, Address]] = []
         self._numbers = count()
         self._timer: Timer | None = None
@@ -96,42 +98,50 @@ class Durability:
     # Opening and closing.
 
     async def open(self) -> None:
-        """Opens the storage."""
-        await self._stack.enter_async_context(opened(self.storage, exclusive=True))
+        """Opens the storage, and finds the agents that were started while an earlier runtime was running."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(opened(self.storage, exclusive=True))
+            await self._find()
+            self._stack = stack.pop_all()
 
-    async def close(self) -> None:
-        """Lets go of it."""
-        await self._stack.aclose()
-
-    async def begin(self) -> None:
-        """Finds what is stored, and starts what has something to do."""
+    async def _find(self) -> None:
         after = None
-        working: list[AgentRecord] = []
         while True:
             records = await self.storage.agents(self._runtime.name, after=after)
             for record in records:
                 if record.spec is None and record.is_readable:
                     continue  # It is started by others, or has ended for good.
-                address = record.key.address
-                if self._runtime.find(address) is None:
-                    self._sleeps(address, Sleeper(subscribe=subscribed_by(record.spec or {})))
-                    self._runtime.families.sleeps(address, *_family_of(record))
-                    if record.has_work:
-                        working.append(record)
+                address, spec = record.key.address, record.spec or {}
+                self._sleeps(address, Sleeper(subscribe=subscribed_by(spec)))
+                self._runtime.families.sleeps(address, bond_of(spec))
+                if record.has_work:
+                    self._working.append(address)
             if not records:
                 break
             after = records[-1].key
         for due in await self.storage.due(self._runtime.name, until=_NEVER, limit=1_000_000):
             if due.key.address in self._sleepers:
                 heapq.heappush(self._due, (due.due, next(self._numbers), due.key.address))
+
+    async def close(self) -> None:
+        """Lets go of it."""
+        await self._stack.aclose()
+
+    async def begin(self) -> None:
+        """The tree has started: what it does not have, and has something to do, is started too."""
+        for address in tuple(self._sleepers):
+            if self._runtime.find(address) is not None:
+                self.forgets(address)
         self.has_begun = True
         for server in self._runtime.durable_servers():
             server.begin_open()
-        for record in working:
+        working, self._working = self._working, []
+        for address in working:
             try:
-                await self.wake(record.key.address)
+                if self.can_wake(address):
+                    await self.wake(address)
             except AgentError as error:
-                self._runtime.reports.storage_trouble(f"agent {record.key.address} cannot be started", error)
+                self._runtime.reports.storage_trouble(f"agent {address} cannot be started", error)
         self._set_timer()
 
     # Sleepers.
@@ -193,6 +203,52 @@ class Durability:
                 self.forgets(address)
             for answer in waiting:
                 answer.give(None)
+
+    def tell_sleeper(self, address: Address, type: str, data: dict[str, Any]) -> None:
+        """Wakes an agent to tell it something, if it wants to hear that."""
+        sleeper = self._sleepers.get(address)
+        if sleeper is not None:
+            agent = sleeper.agent
+            if agent is None or definition_of(agent).hears(type):
+                self.journal.soon(partial(self._tell_sleeper, address, self._runtime.signals.new(type, data)))
+
+    async def _tell_sleeper(self, address: Address, signal: Signal) -> None:
+        try:
+            await self.storage.enqueue(self.key_of(address), signal, now=self._runtime.clock.wall_now())
+            if not self._runtime.is_closing:
+                await self._read_mail(address)
+        except AgentError:  # It was deleted meanwhile, or cannot be read; what it is told is stored, or nothing to it.
+            return
+
+    async def _read_mail(self, address: Address) -> None:
+        """Lets an agent handle what was put into its mailbox behind its back."""
+        server: Any = await self._runtime.awake(address)
+        stored = await self.storage.load(self.key_of(address))
+        for each in () if stored is None else stored.waiting:
+            server.take_mail(each.signal, each.deliveries)
+
+    def stop_sleeper(self, address: Address, reason: Any) -> None:
+        """Lets an agent that sleeps end for good."""
+        if address in self._sleepers:
+            self.journal.soon(partial(self._stop_sleeper, address, reason))
+
+    async def _stop_sleeper(self, address: Address, reason: Any) -> None:
+        try:
+            self._runtime.begin_stop(await self.wake(address), reason)
+        except AgentError:  # It is gone already, or cannot be read.
+            return
+
+    def family_changed(self, address: Address) -> None:
+        """An agent has another parent, or none any more: that is stored, if it is."""
+        if self._runtime.find(address) is not None or address in self._sleepers:
+            self.journal.soon(partial(self._record_family, address))
+
+    async def _record_family(self, address: Address) -> None:
+        key = self.key_of(address)
+        record = await self.storage.find(key)
+        if record is not None and record.spec is not None and record.owner in (None, self.owner):
+            bond = self._runtime.families.bond_of(address)
+            await self.storage.record(key, record.claim, with_bond(record.spec, bond))
 
     async def _start_again(self, life: HostedLife) -> None:
         """Starts a child of a supervisor of the user's own again."""
@@ -324,6 +380,7 @@ class Durability:
     async def forget(self, address: Address) -> None:
         """Deletes everything of an agent."""
         self.forgets(address)
+        self._runtime.families.forgets(address)
         await self.storage.forget(self.key_of(address))
         self._runtime.forget_tombstone(address)
 
@@ -336,10 +393,7 @@ class Durability:
         key = self.key_of(address)
         number = await self.storage.redrive(key, id, now=self._runtime.clock.wall_now())
         if number:
-            server: Any = await self._runtime.awake(address)
-            stored = await self.storage.load(key)
-            for each in () if stored is None else stored.waiting:
-                server.take_mail(each.signal, each.deliveries)
+            await self._read_mail(address)
         return number
 
     async def discard(self, address: Address, id: str | None) -> int:
@@ -393,12 +447,6 @@ class _Wake:
     async def __call__(self) -> None:
         if self.durability.can_wake(self.address):
             await self.durability.wake(self.address)
-
-
-def _family_of(record: AgentRecord) -> tuple[Address | None, str, Mapping[str, Any]]:
-    spec = record.spec or {}
-    parent = parent_of(spec)
-    return (None, "", {}) if parent is None else (*parent, meta_of(spec))
 
 
 def _about(error: Any, address: Address) -> Any:

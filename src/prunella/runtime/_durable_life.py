@@ -77,7 +77,7 @@ class DurableLife(AgentLife):
         self.error = failure
         if self._ending is None:
             self._ending = Shutdown() if failure is None else Crashed(captured(failure))
-        self.server.never_began()
+        self.server.never_began(failure)
 
     def begin_suspects(self) -> None:
         """Begins to handle what waited when the last owner died."""
@@ -184,7 +184,7 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
         owner=durability.owner,
         now=clock.wall_now(),
         refuse=durability.gives_way,
-        spec=spec_to_data(server.spec, server.runtime.families.meta_of(server)) if is_recorded else None,
+        spec=spec_to_data(server.spec, server.runtime.families.bond_of(server.address)) if is_recorded else None,
     )
     server.claim = record.claim
     server.is_recorded = is_recorded or record.spec is not None

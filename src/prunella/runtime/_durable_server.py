@@ -17,6 +17,7 @@ from ..agents import (
     Address,
     Agent,
     AgentCrashed,
+    AgentError,
     AgentStopped,
     Context,
     Directive,
@@ -35,14 +36,14 @@ from ..storage import (
     CommitFailed,
     DeadLetter,
     ScheduleRecord,
-    StorageUnavailable,
+    StorageError,
     StoredAgent,
     StoredSignal,
     code_of,
     commit_of,
     directive_id,
 )
-from ..supervision import Crashed, ExitReason
+from ..supervision import Crashed, ExitReason, Shutdown
 from ..supervision._reasons import captured
 from ._alarms import Alarms
 from ._delivery import Answer, Delivery
@@ -158,7 +159,7 @@ class DurableServer(AgentServer):
             return
         if self.restarts:
             self.to_restore = self.alarms.declared_again()
-        if self.definition.hears_lifecycle:
+        if self.hears("prunella.started"):
             data = {"restarts": self.restarts, "reason": reason_data(self.reason), "restored": restored}
             self._put_first(self.runtime.families.first_signal(self, data))
         self._restored_turn()
@@ -192,9 +193,13 @@ class DurableServer(AgentServer):
             self.restarts -= 1
             self.begin(life)
 
-    def never_began(self) -> None:
-        """Its first life could not begin: there is no such agent."""
+    def never_began(self, failure: BaseException | None) -> None:
+        """Its first life could not begin: there is no such agent. Whoever waits for it is told why."""
         if self.restarts < 0 and self.ended is None:
+            known = isinstance(failure, AgentError | StorageError)
+            error: Any = failure if known else self.about(AgentStopped(Shutdown()))
+            self.ledger.abandon(error)
+            self.mail.drop_all(error)
             self.runtime.unborn(self)
             self.journal.ended(self, is_final=False)
 
@@ -655,8 +660,9 @@ class DurableServer(AgentServer):
             return
         self.alarms.disarm()
         super().end_for_good(reason)
+        error = self.stopped_error()
+        self.open.give_up(error)
         if self.fence is None:
-            error = self.stopped_error()
             for turn in self.ledger.turns:
                 turn.delivery.drop(error)
         self.mail.has_room()
@@ -671,6 +677,9 @@ class DurableServer(AgentServer):
 
     def derived_id(self, place: tuple[int, int], label: str = "") -> str | None:
         return self.open.derived_id(place, label)
+
+    def is_begun_again(self, place: tuple[int, int]) -> bool:
+        return self.open.is_begun_again(place)
 
     def effect_begins(self, effect: Effect) -> bool:
         return self.open.effect_begins(effect)

@@ -39,10 +39,11 @@ class _Open:
         parts: how many effects of it are under way: a signal may have several receivers.
         kept: how many were cut off by the end of a life, and are still waited for.
         is_begun: whether all its parts have begun.
+        is_again: whether it was begun before, in an earlier life or process.
         is_cut: whether one of them was cut off by the end of a life.
     """
 
-    __slots__ = ("delivery", "directive", "index", "is_begun", "is_cut", "kept", "now", "parts", "settling")
+    __slots__ = ("delivery", "directive", "index", "is_again", "is_begun", "is_cut", "kept", "now", "parts", "settling")
 
     def __init__(
         self, directive: Directive, delivery: Delivery, settling: Settling | None, index: int, now: datetime
@@ -55,6 +56,7 @@ class _Open:
         self.parts = 0
         self.kept = 0
         self.is_begun = False
+        self.is_again = False
         self.is_cut = False
 
     @property
@@ -110,8 +112,9 @@ class OpenDirectives:
         for each in stored:
             delivery = Delivery(Signal(restored, {}, time=each.now))
             delivery.sequence = each.sequence
-            directive = directive_from_data(each.directive)
-            self._by_place[each.sequence, each.index] = _Open(directive, delivery, None, each.index, each.now)
+            entry = _Open(directive_from_data(each.directive), delivery, None, each.index, each.now)
+            entry.is_again = True
+            self._by_place[entry.place] = entry
 
     def causes(self) -> list[int]:
         """The turns that have asked for what is open."""
@@ -214,6 +217,7 @@ class OpenDirectives:
             server.directive_done(entry.place)
             life.end_by_itself(Normal() if directive.reason is None else Shutdown(directive.reason))
             return
+        entry.is_again = entry.is_again or entry.is_begun
         entry.is_begun = entry.is_cut = False
         life.hands_over()
         begin_directive(server, life, directive, entry.delivery, entry.settling, entry.index)
@@ -237,6 +241,11 @@ class OpenDirectives:
             self._server.directive_done(entry.place)
 
     # What its effects say.
+
+    def is_begun_again(self, place: tuple[int, int]) -> bool:
+        """See `AgentServer.is_begun_again`."""
+        entry = self._by_place.get(place)
+        return entry is not None and entry.is_again
 
     def effect_begins(self, effect: Effect) -> bool:
         """See `AgentServer.effect_begins`."""

@@ -36,10 +36,10 @@ from ..supervision._reasons import captured
 from ._delivery import Answer, Delivery, OpenAsk, Settling
 from ._directives import begin_directive, knows_directive
 from ._errors import Overflow, TooManyWaiters
-from ._family import Family
 from ._policy import EmitErrors, MaxErrors
 
 if TYPE_CHECKING:
+    from ._bonds import Family
     from ._effect import Effect
     from ._life import AgentLife
     from ._reports import TurnSpan
@@ -664,6 +664,10 @@ class AgentServer:
     def derived_id(self, place: tuple[int, int], label: str = "") -> str | None:
         """The id of a signal that a directive sends, if it has to be the same whenever that is done."""
         return None
+
+    def is_begun_again(self, place: tuple[int, int]) -> bool:
+        """Whether a directive was begun before, in an earlier life or process, and perhaps done."""
+        return False
 
     def effect_begins(self, effect: Effect) -> bool:
         """An effect begins; tells whether whoever waits for it has waited through an earlier try."""

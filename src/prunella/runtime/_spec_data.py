@@ -11,22 +11,23 @@ import attrs
 from ..agents import Address, Agent, Durable
 from ..conversion import Map, to_data
 from ..supervision import Backoff, InvalidSpec
+from ._bonds import Birth, Bond
 from ._policy import EmitErrors, MaxErrors
 from ._spec import AgentSpec
 
-__all__ = ["meta_of", "parent_of", "spec_from_data", "spec_to_data", "subscribed_by"]
+__all__ = ["bond_of", "spec_from_data", "spec_to_data", "subscribed_by", "with_bond"]
 
-_PLAIN = ("restart", "restore", "shutdown", "mailbox", "tag", "on_parent_death", "effects", "max_restarts")
+_PLAIN = ("restart", "restore", "shutdown", "mailbox", "effects", "max_restarts")
 _MORE = ("max_seconds", "debug", "runs")
 _INFINITE = "infinity"
 
 
-def spec_to_data(spec: AgentSpec[Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+def spec_to_data(spec: AgentSpec[Any], bond: Bond | None) -> dict[str, Any]:
     """A spec as plain data, without its class, its address and its first state.
 
     Args:
         spec: the spec.
-        meta: what its parent wants to be told about it.
+        bond: to its parent, if it has one.
 
     Raises:
         InvalidSpec: it has an error policy that cannot be written.
@@ -35,11 +36,23 @@ def spec_to_data(spec: AgentSpec[Any], meta: Mapping[str, Any]) -> dict[str, Any
     data["restart"] = str(spec.restart)
     data["subscribe"] = list(spec.subscribe)
     data["error_policy"] = _policy_data(spec)
-    data["parent"] = None if spec.parent is None else [spec.parent.id, spec.parent.partition]
-    data["meta"] = to_data(dict(meta))
     data["backoff"] = None if spec.backoff is None else _numbers(spec.backoff)
     data["durable"] = None if spec.durability is None else _numbers(spec.durability)
-    return data
+    data["on_parent_death"] = spec.on_parent_death
+    return with_bond(data, bond)
+
+
+def with_bond(data: Mapping[str, Any], bond: Bond | None) -> dict[str, Any]:
+    """A stored spec, with another parent, or with none."""
+    if bond is None:
+        return {**data, "parent": None, "tag": None, "meta": {}}
+    return {
+        **data,
+        "parent": [bond.parent.id, bond.parent.partition],
+        "tag": bond.tag,
+        "meta": to_data(dict(bond.birth.meta)),
+        "on_parent_death": bond.on_parent_death,
+    }
 
 
 def _number(value: Any) -> Any:
@@ -81,15 +94,13 @@ def _policy_back(data: Any) -> Any:
     return named(data["function"])
 
 
-def parent_of(data: Mapping[str, Any]) -> tuple[Address, str] | None:
-    """The parent that a stored spec names, and what it calls the agent."""
+def bond_of(data: Mapping[str, Any]) -> Bond | None:
+    """The bond to the parent that a stored spec names."""
     parent = data.get("parent")
-    return None if parent is None else (Address(parent[0], parent[1]), str(data["tag"]))
-
-
-def meta_of(data: Mapping[str, Any]) -> Map[str, Any]:
-    """What its parent wants to be told about it."""
-    return Map(data.get("meta") or {})
+    if parent is None:
+        return None
+    meta = Birth(Map(data.get("meta") or {}))
+    return Bond(Address(parent[0], parent[1]), str(data["tag"]), str(data["on_parent_death"]), meta)
 
 
 def subscribed_by(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -110,7 +121,7 @@ def spec_from_data(agent: type[Agent], address: Address, data: Mapping[str, Any]
         InvalidSpec, InvalidArgument: the data is none of a spec.
     """
     options = {name: _back(data[name]) for name in (*_PLAIN, *_MORE) if name in data}
-    parent = parent_of(data)
+    bond = bond_of(data)
     backoff = data.get("backoff")
     durable = data.get("durable")
     return AgentSpec(
@@ -120,7 +131,9 @@ def spec_from_data(agent: type[Agent], address: Address, data: Mapping[str, Any]
         state=state,
         subscribe=subscribed_by(data),
         error_policy=_policy_back(data.get("error_policy", "log")),
-        parent=None if parent is None else parent[0],
+        parent=None if bond is None else bond.parent,
+        tag=None if bond is None else bond.tag,
+        on_parent_death=data.get("on_parent_death", "stop"),
         backoff=None if backoff is None else Backoff(**{name: _back(value) for name, value in backoff.items()}),
         durable=None if durable is None else Durable(**{name: _back(value) for name, value in durable.items()}),
         **options,
