@@ -265,12 +265,13 @@ async def test_an_action_that_streams_answers_with_the_list_of_what_it_yields() 
 
 
 async def test_a_stream_without_end_is_ended_and_wrong_values_of_one_are_an_answer() -> None:
-    ended = []
+    given, ended = [], []
 
     @action
     async def endless() -> AsyncIterator[str]:
         try:
             while True:
+                given.append(1)
                 yield "x" * 1_000
         finally:
             ended.append(1)
@@ -285,6 +286,7 @@ async def test_a_stream_without_end_is_ended_and_wrong_values_of_one_are_an_answ
         assert not result.ok
         assert json.loads(result.content)["error"]["type"] == "InvalidOutput"
     assert ended == [1]
+    assert len(given) <= 1_000  # a million characters
 
 
 async def test_a_tool_that_streams_is_begun_again_for_nobody_has_seen_its_values() -> None:

@@ -6,11 +6,14 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from prunella.actions import ActionError, ActionFailed, ActionTimeout, Failure, action, open_runner, run, try_run
+from prunella.agents import Agent, Cancel, Run, on
+from prunella.runtime import AgentSpec, open_runtime
 from prunella.telemetry import Event
 
 
@@ -153,6 +156,58 @@ async def test_work_in_processes(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
     with trio.fail_after(10):
         assert await run(square, {"number": 4}) == 16
+
+
+@action(cpu=True)
+def process_id() -> int:
+    return os.getpid()
+
+
+class Miner(Agent, name="miner"):
+    """Has work done in processes."""
+
+    found: tuple[int, ...] = ()
+
+    @on("look")
+    def look(self) -> Any:
+        return Run(process_id, then="found")
+
+    @on("spin")
+    def spin(self, path: str) -> Any:
+        return Run(spins, {"path": path}, key="spinning")
+
+    @on("enough")
+    def enough(self) -> Any:
+        return Cancel("spinning")
+
+    @on("found")
+    def take(self, result: int) -> Any:
+        return self.set(found=(*self.found, result))
+
+
+@pytest.mark.slow
+async def test_the_processes_of_a_runtime_are_shared_killed_on_cancel_and_end_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("trio_parallel")
+    path = tmp_path / "pid"
+    with trio.fail_after(60):
+        async with open_runtime(AgentSpec(Miner, "a")) as runtime:
+            await runtime.start_agent(Miner, "b")
+            for id in ("a", "b"):
+                await runtime.ref(id).call_settled("look")
+            states = [await runtime.ref(id, Miner).wait_for(lambda state: bool(state.found)) for id in ("a", "b")]
+            [(worker,), (again,)] = [state.found for state in states]
+            assert worker == again != os.getpid()
+            await runtime.ref("a").call("spin", path=str(path))
+            while not written(path):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await runtime.ref("a").call("enough")
+            while is_alive(int(written(path))):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await runtime.ref("b").call_settled("look")
+            last = (await runtime.ref("b", Miner).wait_for(lambda state: len(state.found) == 2)).found[-1]
+            assert is_alive(last)
+        while is_alive(last):  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 def test_the_functions_stay_plain() -> None:

@@ -87,19 +87,33 @@ async def test_failures_and_streams_give_their_places_back() -> None:
     assert seen == ["last begins", "last ends"]
 
 
-async def test_one_that_waits_is_cancelled_by_its_key_and_leaves_the_queue() -> None:
+@pytest.mark.parametrize("gone", ["b", "c"])
+async def test_one_that_waits_is_cancelled_by_its_key_and_leaves_the_queue(gone: str) -> None:
     seen: list[str] = []
     work = serial(seen)
     async with open_runtime(AgentSpec(Puppet, "p", runs=1)) as runtime:
         ref = runtime.ref("p", Puppet)
         await ref.call("do", it=[Run(work, {"name": name}, key=name, catch="failed") for name in "abc"])
         await settle()
-        await ref.call("do", it=Cancel("b"))
+        await ref.call("do", it=Cancel(gone))
         await settle()
         assert ref.status().effects == 2
         await trio.sleep(5)
         assert (ref.status().effects, ref.state().log) == (0, ())
-    assert seen == ["a begins", "a ends", "c begins", "c ends"]
+    assert seen == [f"{name} {what}" for name in "abc" if name != gone for what in ("begins", "ends")]
+
+
+async def test_one_that_is_called_off_before_it_waits_holds_nobody_up() -> None:
+    seen: list[str] = []
+    work = serial(seen)
+    async with open_runtime(AgentSpec(Puppet, "p", runs=1)) as runtime:
+        ref = runtime.ref("p", Puppet)
+        b = Run(work, {"name": "b"}, key="k")
+        await ref.call("do", it=[Run(work, {"name": "a"}), b, Cancel("k"), Run(work, {"name": "c"})])
+        await trio.sleep(5)
+        await ref.call("do", it=[Run(work, {"name": "d"}, key="k"), Cancel("k"), Run(work, {"name": "e"})])
+        await trio.sleep(5)
+    assert seen == [f"{name} {what}" for name in "ace" for what in ("begins", "ends")]
 
 
 async def test_cancelling_the_one_that_runs_lets_the_next_begin() -> None:

@@ -217,7 +217,7 @@ async def test_a_run_that_is_cancelled_is_undone_before_the_key_counts_as_done()
         assert (len(undone), ref.status().effects, ref.state().log) == (1, 0, ())
 
 
-async def test_a_stream_is_validated_and_begun_again_only_before_its_first_value() -> None:
+async def test_a_stream_is_begun_again_only_before_its_first_value() -> None:
     begun: list[int] = []
 
     @action(retries=3, backoff=STEADY)
@@ -226,16 +226,30 @@ async def test_a_stream_is_validated_and_begun_again_only_before_its_first_value
         if len(begun) == 1:
             raise ConnectionError
         for number in range(most):
-            yield number if number < 3 else "three"  # type: ignore[misc]
+            yield number
+        raise ConnectionError
 
     async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
         ref = runtime.ref("p", Puppet)
-        await ref.call("do", it=Run(numbers, {"most": 5}, each="item", then="got", catch="failed"))
+        await ref.call("do", it=Run(numbers, {"most": 3}, each="item", then="got", catch="failed"))
         await trio.sleep(10)
         log = ref.state().log
     assert [entry[:3] for entry in log[:3]] == [("item", 0, 0), ("item", 1, 1), ("item", 2, 2)]
-    assert log[3][:2] == ("failed", "InvalidOutput")
-    assert begun == [5, 5]
+    assert log[3][:2] == ("failed", "ActionFailed")
+    assert begun == [3, 3]
+
+
+async def test_each_value_of_a_stream_is_validated() -> None:
+    @action
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        yield "two"  # type: ignore[misc]
+
+    async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.call("do", it=Run(numbers, each="item", then="got", catch="failed"))
+        await trio.sleep(1)
+        assert [entry[:2] for entry in ref.state().log] == [("item", 0), ("failed", "InvalidOutput")]
 
 
 async def test_a_plain_stream_is_begun_again_from_its_first_value() -> None:
