@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Self, final
 
 import attrs
@@ -177,7 +177,8 @@ class MemoryAgent:
     def trim(self, before: datetime | None, keep: int | None, handled_before: datetime | None) -> int:
         """Deletes what is old. See `Storage.trim`."""
         if handled_before is not None:
-            self.handled = {id: entry for id, entry in self.handled.items() if entry[1] >= handled_before}
+            for id in list(takewhile(lambda id: self.handled[id][1] < handled_before, self.handled)):
+                del self.handled[id]
         cut = 0 if keep is None else self.last - keep
         if before is not None:
             young = (sequence for sequence, (now, _) in self.commits.items() if now >= before)

@@ -166,44 +166,46 @@ def trim(writing: Writing, key: AgentKey, before: int | None, keep: int | None, 
     ).fetchone()
     cut = 0 if keep is None else last - keep
     if before is not None:
-        young = _one(
-            execute(
-                "SELECT min(sequence) FROM commits WHERE agent = ? AND sequence > ? AND at >= ?",
-                (agent, trimmed, before),
-            )
-        )
-        cut = max(cut, last if young is None else young - 1)
+        young = execute(
+            "SELECT sequence FROM commits WHERE agent = ? AND sequence > ? AND at >= ? ORDER BY sequence LIMIT 1",
+            (agent, trimmed, before),
+        ).fetchone()
+        cut = max(cut, last if young is None else young[0] - 1)
     base = _one(execute("SELECT max(sequence) FROM snapshots WHERE agent = ? AND sequence <= ?", (agent, cut)))
     gone = 0
     if base is not None and base > trimmed:
         execute("UPDATE agents SET trimmed = ? WHERE agent = ?", (base, agent))
         execute("DELETE FROM snapshots WHERE agent = ? AND sequence < ?", (agent, base))
         # The ids of signals are remembered for a time of their own.
-        gone = execute(
-            "UPDATE commits SET body = x'' WHERE agent = ? AND sequence BETWEEN ? AND ?", (agent, trimmed + 1, base)
-        ).rowcount
-        trimmed = base
+        newly = (agent, trimmed + 1, base)
+        execute("DELETE FROM commits WHERE agent = ? AND sequence BETWEEN ? AND ? AND signal IS NULL", newly)
+        execute("UPDATE commits SET body = x'' WHERE agent = ? AND sequence BETWEEN ? AND ?", newly)
+        gone, trimmed = base - trimmed, base
     if handled_before is not None:
-        _forget_handled(writing.connection, agent, last, handled_before)
-    execute("DELETE FROM commits WHERE agent = ? AND sequence <= ? AND signal IS NULL", (agent, trimmed))
+        forgotten = _forget_handled(writing.connection, agent, last, handled_before)
+        execute("DELETE FROM commits WHERE agent = ? AND sequence <= ?", (agent, min(trimmed, forgotten)))
     return gone
 
 
-def _forget_handled(connection: sqlite3.Connection, agent: int, last: int, before: int) -> None:
-    """Looks at those only that are remembered: an agent may have a million turns whose signals are long forgotten."""
-    (forgotten,) = connection.execute("SELECT forgotten FROM agents WHERE agent = ?", (agent,)).fetchone()
-    connection.execute(
-        "UPDATE commits SET signal = NULL, answer = NULL WHERE agent = ? AND sequence > ? AND at < ?",
+def _forget_handled(connection: sqlite3.Connection, agent: int, last: int, before: int) -> int:
+    """Forgets ids of signals; tells up to which turn all are forgotten.
+
+    It looks at no more than is forgotten: an agent may have a million turns that are remembered, or long forgotten.
+    """
+    forgotten = int(_one(connection.execute("SELECT forgotten FROM agents WHERE agent = ?", (agent,))))
+    young = connection.execute(
+        "SELECT sequence FROM commits WHERE agent = ? AND sequence > ? AND at >= ? AND signal IS NOT NULL "
+        "ORDER BY sequence LIMIT 1",
         (agent, forgotten, before),
-    )
-    first = _one(
+    ).fetchone()
+    until: int = last if young is None else young[0] - 1
+    if until > forgotten:
         connection.execute(
-            "SELECT min(sequence) FROM commits WHERE agent = ? AND sequence > ? AND signal IS NOT NULL",
-            (agent, forgotten),
+            "UPDATE commits SET signal = NULL, answer = NULL WHERE agent = ? AND sequence BETWEEN ? AND ?",
+            (agent, forgotten + 1, until),
         )
-    )
-    forgotten = last if first is None else first - 1
-    connection.execute("UPDATE agents SET forgotten = ? WHERE agent = ?", (forgotten, agent))
+        connection.execute("UPDATE agents SET forgotten = ? WHERE agent = ?", (until, agent))
+    return max(forgotten, until)
 
 
 def _one(rows: sqlite3.Cursor) -> Any:

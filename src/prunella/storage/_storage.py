@@ -312,7 +312,8 @@ class Storage(Protocol):
         Args:
             key: the agent.
             before, keep: the bounds; each by itself.
-            handled_before: ids of signals that were handled earlier are forgotten, with what was replied.
+            handled_before: ids of signals that were handled earlier are forgotten, with what was replied; up to the
+                first turn that is not earlier, should a clock have gone back.
 
         Returns:
             How many turns are gone.
