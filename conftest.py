@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from types import ModuleType
+from typing import Any
 
 from hypothesis import settings
 from sybil import Sybil
@@ -23,12 +26,29 @@ settings.register_profile("full", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile(os.environ.get("PRUNELLA_TEST_PROFILE", "full"))
 
+
+def as_module(namespace: dict[str, Any]) -> None:
+    """Makes a page a module: what its examples define can be found by its name, as durable agents need it."""
+    page = ModuleType("page")
+
+    def find(name: str) -> Any:
+        try:
+            return namespace[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    page.__getattr__ = find  # type: ignore[method-assign]  # PEP 562
+    sys.modules["page"] = page
+    namespace["__name__"] = "page"
+
+
 # Every python block of a page is executed, each page with a namespace of its own. In docstrings these are the
 # blocks that begin with `.. code-block:: python`; what stands behind a plain `::` is an excerpt.
 pages = Sybil(
     parsers=[MarkdownPythonParser(), MarkdownSkipParser()],
     patterns=["*.md"],
     excludes=["CHANGELOG.md"],
+    setup=as_module,
 )
 docstrings = Sybil(
     parsers=[DocstringPythonParser()],
