@@ -49,10 +49,11 @@ class Sleeper:
         spec: how it is started; None if that is stored.
         subscribe: what it listens to, also while it sleeps.
         life: its last life, if a supervisor of the user's own keeps its place.
+        quarantine: why it cannot be woken; None if it can, as far as is known.
         waking: who waits for it to be woken; None if nobody is waking it.
     """
 
-    __slots__ = ("agent", "life", "spec", "subscribe", "waking")
+    __slots__ = ("agent", "life", "quarantine", "spec", "subscribe", "waking")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Sleeper:
         self.spec = spec
         self.subscribe = subscribe if spec is None else spec.subscribe
         self.life: HostedLife | None = None
+        self.quarantine: RestoreFailed | None = None
         self.waking: list[Answer] | None = None
 
 
@@ -140,6 +142,8 @@ class Durability:
             try:
                 if self.can_wake(address):
                     await self.wake(address)
+            except RestoreFailed:
+                continue  # That was reported.
             except AgentError as error:
                 self._runtime.reports.storage_trouble(f"agent {address} cannot be started", error)
         self._set_timer()
@@ -166,6 +170,23 @@ class Durability:
         if sleeper is not None and sleeper.subscribe:
             self._runtime.subscriptions.remove_sleeper(address, sleeper.subscribe)
 
+    def quarantine_of(self, address: Address) -> RestoreFailed | None:
+        """Why an agent that sleeps cannot be woken, if that is known."""
+        sleeper = self._sleepers.get(address)
+        return None if sleeper is None else sleeper.quarantine
+
+    def lifts_quarantine(self, address: Address) -> None:
+        """It is to be tried once more to wake an agent."""
+        sleeper = self._sleepers.get(address)
+        if sleeper is not None:
+            sleeper.quarantine = None
+
+    def knows(self, agent: type[Agent]) -> None:
+        """A class of agents that may be stored. Those that could not be woken without it can be now."""
+        if self._known.setdefault(definition_of(agent).name, agent) is agent:
+            for address in self._sleepers:
+                self.lifts_quarantine(address)
+
     async def wake(self, address: Address) -> AgentServer:
         """Brings an agent back into memory.
 
@@ -180,6 +201,8 @@ class Durability:
             sleeper = self._sleepers.get(address)
             if sleeper is None:
                 raise self._runtime.absent(address)
+            if sleeper.quarantine is not None:
+                raise sleeper.quarantine.with_traceback(None)  # the same for many
             if server is not None:
                 await self._runtime.wait_gone(server)  # It is still leaving.
             elif sleeper.waking is not None:
@@ -197,6 +220,10 @@ class Durability:
             else:
                 spec = sleeper.spec or await self._stored_spec(address)
                 await self._runtime.start_spec(spec)
+        except RestoreFailed as error:
+            sleeper.quarantine = error
+            self._runtime.reports.quarantined_asleep(address, error)
+            raise
         finally:
             waiting, sleeper.waking = sleeper.waking, None
             if self._sleepers.get(address) is sleeper and self._runtime.find(address) is not None:

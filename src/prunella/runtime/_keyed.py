@@ -151,6 +151,8 @@ def checked_keyed(
         check_seconds("keyed()", "idle_timeout", idle_timeout, above_zero=True)
     keyed = Keyed(runtime, agent, name, idle_timeout, options)
     there = runtime.keys.setdefault(name, keyed)
+    if runtime.durability is not None:
+        runtime.durability.knows(agent)
     if not there._is_like(keyed):
         raise InvalidArgument("keyed()", "name", f"another than {name!r}, which is in use for others", name)
     return there

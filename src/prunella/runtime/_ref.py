@@ -239,7 +239,8 @@ class AgentRef(Generic[A]):
         """
         server = self._runtime.find(self.address)
         if self._runtime.sleeps(self.address) and (server is None or server.is_leaving):
-            return AgentStatus("hibernated", 0, 0, 0, None)
+            is_readable = self._runtime.quarantine_of(self.address) is None
+            return AgentStatus("hibernated" if is_readable else "quarantined", 0, 0, 0, None)
         if server is None:
             reason = self._runtime.gone(self.address)
             if reason is None:
@@ -376,6 +377,9 @@ class AgentRef(Generic[A]):
             return server
         server = self._runtime.find(self.address)
         if (server is None or not server.is_open) and self._runtime.sleeps(self.address):
+            quarantine = self._runtime.quarantine_of(self.address)
+            if quarantine is not None:
+                raise quarantine.with_traceback(None)  # the same for many
             hibernated = Hibernated()
             hibernated.address = self.address
             raise hibernated

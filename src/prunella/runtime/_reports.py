@@ -8,7 +8,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, final
 
-from ..agents import Context, Fenced, InvalidSignalData, Rejected, RestoreFailed, Turn, UnhandledSignal
+from ..agents import Address, Context, Fenced, InvalidSignalData, Rejected, RestoreFailed, Turn, UnhandledSignal
 from ..agents._turn import Outcome
 from ..agents._turns import changed_fields, visible
 from ..supervision import Crashed, ExitReason
@@ -371,6 +371,14 @@ class Reports:
         if self._hears(server):
             info = ErrorInfo(type(error).__name__, str(error))
             self._emit(server, AgentQuarantined(**self._common(server), error=info))
+
+    def quarantined_asleep(self, address: Address, error: RestoreFailed) -> None:
+        """An agent that sleeps cannot be woken, and is not in memory."""
+        if self._log.wants(str(address), logging.ERROR, self._clock.now()):
+            self._log.take(logging.ERROR, "agent %s is quarantined: %s", address, error)
+        if self.telemetry:
+            info = ErrorInfo(type(error).__name__, str(error))
+            self.telemetry.emit(AgentQuarantined(time=self._clock.now(), agent=str(address), error=info))
 
     def fault(self, server: AgentServer, error: BaseException) -> None:
         """Something in the library itself has failed."""

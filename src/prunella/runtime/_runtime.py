@@ -13,7 +13,17 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Context, Directive, Fenced
+from ..agents import (
+    Address,
+    Agent,
+    AgentError,
+    AgentNotFound,
+    AgentStopped,
+    Context,
+    Directive,
+    Fenced,
+    RestoreFailed,
+)
 from ..agents._turns import definition_of, visible
 from ..conversion import Map
 from ..dispatch import Dispatcher
@@ -441,6 +451,10 @@ class Runtime(StoredAgents):
     def sleeps(self, address: Address) -> bool:
         """Whether an agent is stored that is not in memory."""
         return self.durability is not None and self.durability.can_wake(address)
+
+    def quarantine_of(self, address: Address) -> RestoreFailed | None:
+        """Why an agent that is not in memory cannot come back, if that is known."""
+        return None if self.durability is None else self.durability.quarantine_of(address)
 
     def _keyed(self, address: Address) -> Keyed[Any] | None:
         name, slash, key = address.id.partition("/")

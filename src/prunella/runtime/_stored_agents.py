@@ -111,7 +111,9 @@ class StoredAgents:
             AgentNotFound, AgentStopped: there is no such agent.
         """
         durability = self._durable("retry()")
-        server: Any = await self.awake(self.address_here(agent, None))
+        address = self.address_here(agent, None)
+        durability.lifts_quarantine(address)
+        server: Any = await self.awake(address)
         if server.is_durable:
             await durability.retry(server)
 
