@@ -80,11 +80,14 @@ class Command:
         return path
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        return self.python("-m", "prunella", *arguments, **options)
+
+    def python(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **options.pop("env", {})}
         process = self._stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-m", "prunella", *map(str, arguments)],
+                [sys.executable, *map(str, arguments)],
                 cwd=self.directory, text=True, env=environment, **options,
             )
         )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.cli.commands import until
 from tests.cli.databases import DESK, HISTORY, KEY, fill, with_storage
 
 from prunella.cli._database import existing, found
@@ -20,6 +21,45 @@ from prunella.cli._history import fitted, show_history
 from prunella.cli._replay import show_replay
 from prunella.cli._target import load_agent
 from prunella.storage import Code, Storage, state_at
+
+APP = """
+import sys
+from prunella import Agent, AgentSpec, Context, Rejected, Reply, Run, Supervisor, on, open_runtime
+from prunella.storage import SQLiteStorage
+
+async def shout(text: str) -> str:
+    return text.upper()
+
+class Dice(Agent, name="dice", durable=True):
+    rolled: tuple[int, ...] = ()
+    said: str = ""
+
+    @on("roll")
+    def roll(self, sides: int, context: Context):
+        if sides < 1:
+            raise Rejected("no such dice")
+        rolled = context.random.randint(1, sides)
+        return self.set(rolled=(*self.rolled, rolled)), Run(shout, {"text": f"a {rolled}"}, then="said"), Reply(rolled)
+
+    @on("said")
+    def hear(self, result: str):
+        return self.set(said=result)
+
+async def main():
+    spec = AgentSpec(Dice, id="dice")
+    async with open_runtime(Supervisor([spec]), storage=SQLiteStorage("agents.db")) as runtime:
+        dice = runtime.ref("dice", Dice)
+        for sides in (6, 20, 100):
+            await dice.call_settled("roll", sides=sides)
+        try:
+            await dice.call("roll", sides=0)
+        except Rejected:
+            pass
+        print("ready", flush=True)
+        sys.stdin.readline()
+        await dice.call_settled("roll", sides=6)
+        print(len(dice.state().rolled), flush=True)
+"""
 
 REPLAY = """\
 desk  (desk.Desk, version 1, 5 turns)
@@ -123,6 +163,21 @@ def test_what_a_killed_program_has_left_in_the_log_is_told_and_left_there(comman
     assert log.stat().st_size
     assert command.run("history", "agents.db", "desk").stdout == HISTORY
     assert (database.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_program_that_runs_agents_is_not_disturbed_by_a_replay(command):
+    command.write("app.py", APP)
+    program = command.python("-c", "import trio, app; trio.run(app.main)", stdin=subprocess.PIPE)
+    assert until(program, "ready")[-1] == "ready\n"
+    told = command.run("history", "agents.db", "dice")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.count("→ Run(action='app:shout', params={'text': 'a ") == 3
+    assert told.stdout.count("  rejected\n") == 1
+    done = command.run("replay", "agents.db", "dice", "--diff")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " turns were run again, and came out the same\n" in done.stdout  # chance and all
+    out, err = program.communicate("\n", timeout=60)
+    assert (program.returncode, out) == (0, "4\n"), err
 
 
 def test_an_agent_of_another_runtime_and_partition(here, command, database):

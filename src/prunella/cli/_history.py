@@ -8,9 +8,8 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
-import attrs
-
-from ..agents import Agent, Directive, Turn, describe
+from ..agents import Agent, Directive, Turn, describe, directive_to_data
+from ..errors import PrunellaError
 from ..observer import one_line
 from ..storage import AgentKey, AgentRecord, HistoryEntry, SQLiteStorage, history
 
@@ -89,13 +88,13 @@ def changed(turn: Turn, after: Agent) -> list[str]:
 
 
 def asked(directive: Directive) -> str:
-    """A directive, without what is not set."""
-    words = [
-        f"{field.name}={value!r}"
-        for field in attrs.fields(type(directive))  # type: ignore[arg-type]  # every directive is one
-        if (value := getattr(directive, field.name)) is not None and value != field.default
-    ]
-    return f"{type(directive).__name__}({', '.join(words)})"
+    """A directive, as it is stored."""
+    try:
+        data = dict(directive_to_data(directive))
+    except PrunellaError:  # one that handlers of today ask for, and that could not be stored
+        return repr(directive)
+    name = data.pop("directive")
+    return f"{name}({', '.join(f'{field}={value!r}' for field, value in data.items())})"
 
 
 def printable(text: str) -> str:
