@@ -292,6 +292,7 @@ def copied(storage: MemoryStorage | FaultyStorage) -> MemoryStorage:
         warnings.simplefilter("ignore", DeprecationWarning)  # counters cannot be copied for ever
         copy_of = copy.deepcopy(kept)
     copy_of._is_open = copy_of._is_exclusive = False
+    copy_of.users.clear()
     return copy_of
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -103,8 +103,26 @@ class Durability:
         """Opens the storage, and finds the agents that were started while an earlier runtime was running."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(opened(self.storage, exclusive=True))
+            stack.enter_context(self._used())
             await self._find()
             self._stack = stack.pop_all()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Two runtimes of one name that share a storage would take each other's agents. One that somebody else has
+        written need not take note of it.
+        """
+        name, users = self._runtime.name, getattr(self.storage, "users", None)
+        if not isinstance(users, set):
+            yield
+            return
+        if name in users:
+            raise InvalidArgument("open_runtime()", "name", "one that no other runtime on this storage has", name)
+        users.add(name)
+        try:
+            yield
+        finally:
+            users.discard(name)
 
     async def _find(self) -> None:
         after = None

@@ -37,9 +37,13 @@ class MemoryStorage:
 
     Its content lives as long as the object, also while it is closed. It writes and reads the same bytes as one that
     keeps files, so what cannot be stored there is refused here.
+
+    Attributes:
+        users: the names of the runtimes that use it: two of one name would take each other's agents.
     """
 
     def __init__(self) -> None:
+        self.users: set[str] = set()
         self._agents: dict[AgentKey, MemoryAgent] = {}
         self._leases: dict[str, datetime] = {}
         self._positions = itertools.count(1)

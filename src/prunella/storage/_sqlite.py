@@ -54,6 +54,9 @@ class SQLiteStorage:
         read_only: whether nothing is to be changed: the database has to be there, every change is a `StorageError`,
             and a program that writes it meanwhile is not hindered.
 
+    Attributes:
+        users: the names of the runtimes that use this object: two of one name would take each other's agents.
+
     Raises:
         InvalidArgument: this is no path of a file.
     """
@@ -63,6 +66,7 @@ class SQLiteStorage:
             raise InvalidArgument("SQLiteStorage", "path", "the path of a file", path)
         self.path = Path(path)
         self.read_only = read_only
+        self.users: set[str] = set()
         self._commit: GroupCommit | None = None
         self._reader: sqlite3.Connection | None = None
         self._limiter = trio.CapacityLimiter(1)

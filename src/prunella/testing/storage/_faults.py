@@ -87,12 +87,14 @@ class FaultyStorage:
 
     Attributes:
         calls: the names of the methods that were called, in order.
+        users: the names of the runtimes that use it.
     """
 
     def __init__(self, storage: Storage, faults: Iterable[Fault] = ()) -> None:
         self.storage = storage
         self.faults = list(faults)
         self.calls: list[str] = []
+        self.users: set[str] = set()
         self._counts: dict[int, int] = {}
 
     @property
