@@ -138,7 +138,7 @@ def open_runtime(
         agents: classes of agents that a storage may bring back.
         claim: what is done about another owner of durable agents: ``take`` them from it, or ``refuse`` to start as
             long as it is alive.
-        handle_os_signals: whether SIGTERM stops the runtime in order.
+        handle_os_signals: whether SIGTERM and SIGINT (Ctrl-C) stop the runtime in order.
         abandon_after: seconds after which the process is ended if tasks do not end; see `open_supervisor`.
         recorder: how many events are kept for `Runtime.recent_events`.
 
@@ -193,7 +193,7 @@ def open_runtime(
         parts += [Child(journal.healing, id="healing"), Child(journal.renew, id="lease")]
     parts.append(Child(runtime.scheduler.run, id="scheduler"))
     if handle_os_signals:
-        parts.append(Child(partial(_stop_on_sigterm, runtime), id="signals"))
+        parts.append(Child(partial(_stop_on_signals, runtime), id="signals"))
     system = Supervisor(parts, id="prunella", max_restarts=1_000, max_seconds=1.0)
     started_later = DynamicSupervisor(id=STARTED_LATER, budget="per_child")
     children = [system, *([] if tree is None else [tree]), started_later]
@@ -206,8 +206,11 @@ def open_runtime(
 _CLAIMS = ("take", "refuse")
 
 
-async def _stop_on_sigterm(runtime: Runtime, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+async def _stop_on_signals(runtime: Runtime, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell has it ignored in the background
+        numbers.append(signal.SIGINT)
+    with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
-        async for _ in signals:
-            runtime.stop(Shutdown("SIGTERM"))
+        async for number in signals:
+            runtime.stop(Shutdown(signal.Signals(number).name))

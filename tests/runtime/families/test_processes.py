@@ -99,11 +99,18 @@ def test_sigterm_is_not_taken_unless_that_was_asked_for() -> None:
 
 
 @posix
-@pytest.mark.parametrize("options", ["", "handle_os_signals=True"])
-def test_ctrl_c_stops_in_order_and_comes_out_bare(options: str) -> None:
-    with running(options) as process:
+def test_ctrl_c_stops_in_order_and_comes_out_bare() -> None:
+    with running() as process:
         process.send_signal(signal.SIGINT)
         assert rest_of(process) == [*IN_ORDER, "KeyboardInterrupt"]
+
+
+@posix
+def test_ctrl_c_that_is_listened_to_stops_in_order_and_leaves_the_block() -> None:
+    with running("handle_os_signals=True") as process:
+        process.send_signal(signal.SIGINT)
+        assert rest_of(process) == [*IN_ORDER, "left"]
+        assert process.returncode == 0
 
 
 @posix
