@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from types import ModuleType
 from typing import Any
 
@@ -27,8 +29,11 @@ settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile(os.environ.get("PRUNELLA_TEST_PROFILE", "full"))
 
 
-def as_module(namespace: dict[str, Any]) -> None:
-    """Makes a page a module: what its examples define can be found by its name, as durable agents need it."""
+_DIRECTORIES = " directories"  # no name that an example could have
+
+
+def begin_page(namespace: dict[str, Any]) -> None:
+    """Makes a page a module, so that durable agents on it are found by their names, in a directory of its own."""
     page = ModuleType("page")
 
     def find(name: str) -> Any:
@@ -40,6 +45,15 @@ def as_module(namespace: dict[str, Any]) -> None:
     page.__getattr__ = find  # type: ignore[method-assign]  # PEP 562
     sys.modules["page"] = page
     namespace["__name__"] = "page"
+    namespace[_DIRECTORIES] = os.getcwd(), (own := tempfile.mkdtemp())
+    os.chdir(own)
+
+
+def end_page(namespace: dict[str, Any]) -> None:
+    """Leaves nothing of what the examples of a page have written."""
+    before, own = namespace[_DIRECTORIES]
+    os.chdir(before)
+    shutil.rmtree(own)
 
 
 # Every python block of a page is executed, each page with a namespace of its own. In docstrings these are the
@@ -48,7 +62,8 @@ pages = Sybil(
     parsers=[MarkdownPythonParser(), MarkdownSkipParser()],
     patterns=["*.md"],
     excludes=["CHANGELOG.md"],
-    setup=as_module,
+    setup=begin_page,
+    teardown=end_page,
 )
 docstrings = Sybil(
     parsers=[DocstringPythonParser()],

@@ -14,12 +14,20 @@ def examples() -> list[str]:
     return [block.replace("trio.run(main)", "trio.run(main, clock=MockClock(autojump_threshold=0))") for block in found]
 
 
-def test_the_examples_print_what_the_text_promises(capsys: pytest.CaptureFixture[str]) -> None:
-    greeter, counter = examples()
+def test_the_examples_print_what_the_text_promises(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    greeter, counter, durable = examples()
     exec(f"from trio.testing import MockClock\n{greeter}", {})
     assert capsys.readouterr().out == "hello\n" * 3
     exec(f"import trio\nfrom trio.testing import MockClock\n{counter}", {})
     assert capsys.readouterr().out == "Counter(count=2)\n"
+    for total in (2, 4):
+        # As it stands: a database is at work in a thread.
+        durable = durable.replace(", clock=MockClock(autojump_threshold=0)", "")
+        exec(f"import trio\nfrom prunella import *\n{durable}", {})
+        assert capsys.readouterr().out == f"Counter(count={total})\n"
 
 
 def test_links_lead_to_files() -> None:

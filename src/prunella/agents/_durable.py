@@ -13,7 +13,7 @@ __all__ = ["Durable"]
 @final
 @attrs.frozen(kw_only=True)
 class Durable:
-    """How an agent's turns are kept, for `durable=` of a class.
+    """How an agent's turns are kept, for `durable=` of a class or of an `AgentSpec`; `True` stands for the defaults.
 
     Args:
         snapshot_every: a snapshot of the state is stored every so many turns, which bounds the time that a

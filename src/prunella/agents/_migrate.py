@@ -35,8 +35,9 @@ def migrate(from_version: int) -> Callable[[Callable[[Data], Data]], Migration]:
             def rename_open(data):
                 return {"waiting": data["open"]}
 
-    Stored state is taken through all of them, from its version to that of the class, before it is converted.
-    The chain must have no gap; it may begin later than at version 1.
+    When a durable agent is started, its stored state is taken through all of them, from its version to that of the
+    class, before it is converted; the result is stored as a turn ``prunella.migrated``. If that fails, the agent is
+    quarantined and what is stored stays as it is. The chain must have no gap; it may begin later than at version 1.
 
     Args:
         from_version: the version that the data is of; the result is of the next.

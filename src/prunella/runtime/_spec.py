@@ -41,7 +41,7 @@ class AgentSpec(Generic[A]):
         restart: ``transient`` (restarted after a crash; the default, because an agent ends itself by `Stop`),
             ``permanent`` or ``temporary``.
         restore: what a restart begins with: ``fresh`` (the class's defaults with `state`, as in OTP) or ``last``
-            (the last committed value).
+            (the last committed value). A durable agent always has its last committed value.
         shutdown: how long its handed-over effects may take when it stops: seconds, `math.inf` or ``"brutal_kill"``.
         mailbox: how many signals may wait.
         error_policy: what happens when a signal is refused or a directive fails: ``log``, ``stop``,
@@ -55,7 +55,7 @@ class AgentSpec(Generic[A]):
         on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
         subscribe: patterns of published signals that it hears.
         effects: how many effects may wait in its outbox before callers from outside have to wait.
-        runs: how many of its `Run`s may run at a time; further ones wait for their turn, in their order.
+        runs: how many of its runs there may be at a time; further ones wait for their turn, in their order.
         max_restarts: its own restart budget, if it is started by `Runtime.start_agent` or `SpawnAgent`.
         max_seconds: the window of that budget, in seconds.
         backoff: a growing delay before its restarts.
