@@ -50,7 +50,7 @@ class Agent:
     - `description`: the first paragraph of the docstring by default.
     - `tags`: texts to find it by.
     - `schedules`: `Cron` and `Schedule` directives with keys, armed whenever the agent starts.
-    - `durable`: `True` or `Durable(...)`, for agents whose turns are stored. Needs `name`, and a storage in its runtime.
+    - `durable`: `True` or `Durable(...)`, for agents whose turns are stored. Needs `name`, and a storage.
 
     Fields, handlers and migrations are inherited, and so is `durable`; the other keywords are not. A class without
     `name` that has subclasses is a base, and cannot be started.
