@@ -55,7 +55,7 @@ class AgentSpec(Generic[A]):
         on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
         subscribe: patterns of published signals that it hears.
         effects: how many effects may wait in its outbox before callers from outside have to wait.
-        runs: how many of its runs there may be at a time; further ones wait for their turn, in their order.
+        runs: how many `Run` directives it may have under way; further ones wait for their turn, in their order.
         max_restarts: its own restart budget, if it is started by `Runtime.start_agent` or `SpawnAgent`.
         max_seconds: the window of that budget, in seconds.
         backoff: a growing delay before its restarts.
