@@ -10,7 +10,7 @@ import tempfile
 from types import ModuleType
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser as MarkdownPythonParser
@@ -24,8 +24,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy is slow, and that is no fault of the code.
-settings.register_profile("full", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=20)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", patient)
+settings.register_profile("quick", patient, max_examples=20)
 settings.load_profile(os.environ.get("PRUNELLA_TEST_PROFILE", "full"))
 
 
