@@ -576,7 +576,9 @@ class DurableServer(AgentServer):
         delivery.sequence = turn.sequence
         self.alarms.apply(turn.schedules, turn.signal, turn.directives, delivery.ask, delivery.key)
         if turn.error is None:
-            reports.record_turn(self, delivery.signal, turn.context, turn.before, turn.after, turn.directives)
+            reports.record_turn(
+                self, delivery.signal, turn.context, turn.before, turn.after, turn.directives, outcome=turn.outcome
+            )
             self._publish_state(turn)
             outcome = turn.outcome
         else:

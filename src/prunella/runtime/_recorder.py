@@ -21,14 +21,18 @@ class Recorder:
 
     Args:
         size: how many are kept all together; by agent it is 500, of the last 10 000 agents.
+
+    Attributes:
+        keeps_durable: whether the turns of durable agents are kept, too.
     """
 
-    __slots__ = ("_all", "_by_agent", "_turns")
+    __slots__ = ("_all", "_by_agent", "_turns", "keeps_durable")
 
     def __init__(self, size: int) -> None:
         self._all: deque[Event] = deque(maxlen=size)
         self._by_agent: OrderedDict[str, deque[Event]] = OrderedDict()
         self._turns: OrderedDict[str, deque[Turn]] = OrderedDict()
+        self.keeps_durable = False
 
     def __call__(self, event: Event) -> None:
         self._all.append(event)
@@ -54,6 +58,10 @@ class Recorder:
     def events_of(self, agent: str) -> tuple[Event, ...]:
         """The last events of an agent, oldest first."""
         return tuple(self._by_agent.get(agent, ()))
+
+    def agents(self) -> tuple[str, ...]:
+        """Those of which turns are kept."""
+        return tuple(self._turns)
 
     def turns_of(self, agent: str) -> tuple[Turn, ...]:
         """Its last turns, oldest first."""

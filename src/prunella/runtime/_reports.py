@@ -227,6 +227,7 @@ class Reports:
         after: Agent,
         directives: tuple[Directive, ...] = (),
         error: BaseException | None = None,
+        outcome: str = Outcome.COMMITTED,
     ) -> None:
         """Keeps a turn of an agent that is debugged, so that it can be run again.
 
@@ -237,11 +238,12 @@ class Reports:
             before, after: the agent.
             directives: what they asked for.
             error: the refusal, if it was refused.
+            outcome: what became of it, if it was not refused.
         """
-        if not server.spec.debug:
+        if not (server.spec.debug or (self.recorder.keeps_durable and server.is_durable)):
             return
         if error is None:
-            outcome = Outcome.COMMITTED
+            pass
         elif isinstance(error, UnhandledSignal):
             outcome = Outcome.UNHANDLED
         elif isinstance(error, Rejected | InvalidSignalData):
@@ -251,7 +253,7 @@ class Reports:
         agent = str(server.address)
         last = self.recorder.turns_of(agent)[-1:]
         turn = Turn(
-            last[0].sequence + 1 if last else 1,
+            server.sequence if server.is_durable else last[0].sequence + 1 if last else 1,
             visible(signal),
             self._clock.wall_now() if context is None else context.now,
             0 if context is None else context.seed,

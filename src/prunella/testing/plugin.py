@@ -7,7 +7,7 @@ imports next to nothing by itself, and pytest-trio is asked for only by tests th
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,8 @@ __all__ = ["clock", "runtime", "runtime_options", "signals"]
 _STRICT: Final = "PRUNELLA_STRICT"
 _strict_is_ours: Final = pytest.StashKey[bool]()
 
+_runtime_of_test: Final = pytest.StashKey[Any]()
+
 _EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 _RECORDED: Final = 10_000
 
@@ -38,6 +40,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Leaves the environment as it was."""
     if config.stash.get(_strict_is_ours, False):
         os.environ.pop(_STRICT, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tells of a test that has failed what its agents did last."""
+    report = yield
+    runtime = item.stash.get(_runtime_of_test, None)
+    if report.failed and runtime is not None:
+        from ._last_turns import last_turns
+
+        if text := last_turns(runtime):
+            report.sections.append(("last turns of agents", text))
+    return report
 
 
 @pytest.fixture
@@ -82,7 +97,7 @@ def _on_the_clock(request: pytest.FixtureRequest, clock: Any) -> None:
 
 @pytest.fixture
 async def _opened(
-    _on_the_clock: None, runtime_options: Mapping[str, Any]
+    request: pytest.FixtureRequest, _on_the_clock: None, runtime_options: Mapping[str, Any]
 ) -> AsyncIterator[tuple[Runtime, PublishedSignals]]:
     from ..runtime import open_runtime
     from ._published import MOST_SIGNALS, PublishedSignals
@@ -90,6 +105,8 @@ async def _opened(
     opening: Any = open_runtime(**{"epoch": _EPOCH, "recorder": _RECORDED, **runtime_options})
     # Subscribed before it is opened, so that nothing is missed that the first agents publish when they start.
     runtime: Runtime = opening._runtime
+    runtime.recorder.keeps_durable = True
+    request.node.stash[_runtime_of_test] = runtime
     async with runtime.subscribe("**", buffer=MOST_SIGNALS) as stream, opening:
         yield runtime, PublishedSignals(runtime, stream)
 
@@ -98,7 +115,8 @@ async def _opened(
 def runtime(_opened: tuple[Runtime, PublishedSignals]) -> Runtime:
     """An open runtime: on the mock clock, at the beginning of 2030, in strict mode, with a recorder of its events.
 
-    It is empty, unless `runtime_options` gives a tree: start agents with `runtime.start_agent`.
+    It is empty, unless `runtime_options` gives a tree: start agents with `runtime.start_agent`. If the test fails, its
+    report shows the last turns of agents that are durable, or whose spec says ``debug=True``.
     """
     return _opened[0]
 
