@@ -30,7 +30,7 @@ _PARENT_DEATHS = ("stop", "continue", "emit")
 
 
 @final
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, weakref_slot=False)  # with a slot for those, Python 3.11 knows no two layouts as one
 class AgentSpec(Generic[A]):
     """An agent as a child of a supervisor inside a runtime.
 
@@ -191,7 +191,7 @@ class AgentSpec(Generic[A]):
 class _Draft(Generic[A]):
     """A spec that is being made: the same slots and base, and nothing that keeps them from being filled."""
 
-    __slots__ = (*(field.name for field in attrs.fields(AgentSpec)), "__weakref__")
+    __slots__ = tuple(field.name for field in attrs.fields(AgentSpec))
 
 
 def _checked(
