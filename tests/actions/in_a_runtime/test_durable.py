@@ -56,6 +56,18 @@ async def one(name: str) -> None:
         await trio.sleep_forever()
 
 
+async def give_back(item: str) -> None:
+    world.calls.append(("give back", item))
+
+
+@action(compensate=give_back)
+async def take(item: str, key: IdempotencyKey) -> str:
+    world.calls.append(("take", key))
+    if world.is_stuck:
+        await trio.sleep_forever()
+    return item
+
+
 class Keeper(Agent, name="actions.keeper", durable=True):
     results: tuple[Any, ...] = ()
 
@@ -74,6 +86,19 @@ class Keeper(Agent, name="actions.keeper", durable=True):
     @on("nowhere")
     def nowhere(self) -> Any:
         return Run(Plan([Step("one", one, {"name": "x"})], name="nowhere"))
+
+    @on("take")
+    def take(self, item: str) -> Any:
+        return Run(take, {"item": item}, then="taken")
+
+    @on("taken")
+    def taken(self, result: str) -> Any:
+        return self.set(results=(*self.results, result))
+
+    @on("boom")
+    def boom(self) -> Any:
+        world.is_stuck = False
+        raise ValueError("boom")
 
     @on("done")
     def done(self, result: Any) -> Any:
@@ -105,6 +130,17 @@ async def test_runs_that_wait_for_their_turn_keep_their_order_over_the_process()
     async with open_runtime(AgentSpec(Keeper, "k", runs=1), storage=storage):
         await trio.sleep(1)
     assert [name for _, name in world.calls] == ["a", "a", "b", "c"]
+
+
+async def test_a_run_that_a_crash_cuts_off_is_undone_and_then_begun_again() -> None:
+    async with open_runtime(AgentSpec(Keeper, "k"), storage=MemoryStorage()) as runtime:
+        keeper = runtime.ref("k", Keeper)
+        await keeper.call("take", item="a pen")
+        await trio.sleep(1)
+        await keeper.cast("boom")
+        assert (await keeper.wait_for(lambda state: bool(state.results))).results == ("a pen",)
+    key = "default/-/k/1/0"
+    assert world.calls == [("take", key), ("give back", "a pen"), ("take", key)]
 
 
 async def test_a_plan_without_an_address_is_a_crash_before_the_commit_and_says_what_to_do() -> None:
