@@ -252,10 +252,12 @@ class SupervisorHandle:
 
     @enable_ki_protection
     async def _ask(self, verb: Verb, subject: Any) -> ChildInfo | None:
-        live = self._running()
         life = current_life()
         if life is not None:
-            _check_caller(life, live, verb)
+            life.check_fresh(_CALLS[verb])
+        live = self._running()
+        if life is not None:
+            _refuse_from_a_start(life, live, verb)
         await trio.lowlevel.checkpoint_if_cancelled()
         core = live.core
         call = _Call(verb, subject, core)
@@ -314,10 +316,11 @@ class _Call(Request):
         return trio.lowlevel.Abort.FAILED
 
 
-def _check_caller(life: TaskLife, live: LiveSupervisor, verb: Verb) -> None:
-    """A life that no longer counts may ask for nothing; nor may one whose start the supervisor is waiting for."""
-    what = f"{verb.name.lower()}_child()"
-    life.check_fresh(what)
+_CALLS = {verb: f"{verb.name.lower()}_child()" for verb in Verb}
+
+
+def _refuse_from_a_start(life: TaskLife, live: LiveSupervisor, verb: Verb) -> None:
+    """A child that is being started must not wait for the supervisor that waits for it."""
     if not life.started:
         # One that cannot say so has started with its first step, which it is taking or has taken.
         life.host.tree.service.do_chores()
@@ -325,7 +328,7 @@ def _check_caller(life: TaskLife, live: LiveSupervisor, verb: Verb) -> None:
     while above is not None and not (above.started or above.ended):
         if above.host is live:
             raise SupervisionError(
-                f"child {above.slot.spec.id!r} called {what} of its own supervisor {live.spec.id!r} while it was being "
-                f"started: each would wait for the other. Call it after started()"
+                f"child {above.slot.spec.id!r} called {_CALLS[verb]} of its own supervisor {live.spec.id!r} while it was "
+                f"being started: each would wait for the other. Call it after started()"
             )
         above = above.host.life if above.host.life is not None else above.host.tree.parent

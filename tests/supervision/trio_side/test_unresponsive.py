@@ -292,6 +292,20 @@ async def test_it_is_refused_under_its_old_identity_and_may_read(autojump_clock,
     assert "stale" in str(stale.results["register"])
 
 
+async def test_it_is_refused_also_when_its_supervisor_has_ended(autojump_clock):
+    async def wait_and_let_it_act():
+        await supervisor.wait_stopped()
+        stale.go_on.set()
+
+    stale = Stale()
+    async with trio.open_nursery() as nursery:
+        async with open_supervisor(Supervisor([Child(stale, id="stale", shutdown=1)])) as supervisor:
+            stale.supervisor = supervisor
+            nursery.start_soon(wait_and_let_it_act)
+    for name in ("start_child", "terminate_child", "restart_child", "delete_child"):
+        assert isinstance(stale.results[name], StaleLife), name
+
+
 async def test_it_is_not_refused_before_it_is_declared(autojump_clock):
     stale = Stale()
     spec = Supervisor([Child(stale, id="stale", shutdown=10), Child(forever, id="other")])
