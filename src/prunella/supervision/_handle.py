@@ -328,7 +328,7 @@ def _refuse_from_a_start(life: TaskLife, live: LiveSupervisor, verb: Verb) -> No
     while above is not None and not (above.started or above.ended):
         if above.host is live:
             raise SupervisionError(
-                f"child {above.slot.spec.id!r} called {_CALLS[verb]} of its own supervisor {live.spec.id!r} while it was "
-                f"being started: each would wait for the other. Call it after started()"
+                f"child {above.slot.spec.id!r} called {_CALLS[verb]} of its own supervisor {live.spec.id!r} while it "
+                f"was being started: each would wait for the other. Call it after started()"
             )
         above = above.host.life if above.host.life is not None else above.host.tree.parent
