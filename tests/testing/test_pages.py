@@ -18,7 +18,7 @@ def test_the_tests_on_the_page_pass(pytester: pytest.Pytester) -> None:
     [toml] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     # The override of a fixture is about what follows it: it is the beginning of a second file of tests.
-    [override] = [number for number, block in enumerate(blocks) if "def runtime_options" in block]
+    [override] = [number for number, block in enumerate(blocks) if "\ndef runtime_options" in block]
     agent, *_ = blocks
     pytester.makefile(".toml", pyproject=toml)
     pytester.makepyfile(test_one="\n".join(blocks[:override]), test_two="\n".join([agent, *blocks[override:]]))
