@@ -59,6 +59,12 @@ class AgentRef(Generic[A]):
     deadlines are the caller's own cancel scopes, as everywhere in Trio. These verbs check for cancellation before
     the signal is accepted and never after; they let other tasks run at least every 64th time, not every time: a turn
     of an idle agent is taken in the caller's own task.
+
+    Of a durable agent, `cast` returns when the signal is stored, `call` and `ask` when the turn is. A signal with an id
+    that it has handled is not handled again: `call` gives the present state, `ask` the recorded reply, else it raises
+    `Duplicate`. One that sleeps is woken. Besides what is named below, these verbs raise `StorageUnavailable` and
+    `CommitFailed` if it could not be written, `Fenced` when another process has the agent, and `RestoreFailed` when
+    what is stored of it cannot be read.
     """
 
     __slots__ = ("__weakref__", "_agent", "_cached", "_runtime", "address")
@@ -224,6 +230,8 @@ class AgentRef(Generic[A]):
 
         Raises:
             AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
+            Hibernated: it is not in memory; see `Runtime.state_at`.
+            RestoreFailed: what is stored of it cannot be read.
         """
         server = self._server()
         if server.is_durable and server.quarantine is not None:  # type: ignore[attr-defined]  # it is durable
