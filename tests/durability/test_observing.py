@@ -23,6 +23,7 @@ from prunella.runtime import (
     AgentRestarted,
     AgentSpec,
     AgentStarted,
+    OutboxMeasured,
     Overflow,
     SignalPoisoned,
     TurnEvent,
@@ -32,8 +33,9 @@ from prunella.runtime import (
     wait_any,
 )
 from prunella.runtime import emit as emit_errors
+from prunella.runtime._outbox import OutboxWatch
 from prunella.signals import Signal
-from prunella.storage import MemoryStorage
+from prunella.storage import MemoryStorage, Outbox
 from prunella.supervision import Shutdown, Supervisor
 from prunella.testing.storage import Fault, FaultyStorage
 
@@ -44,9 +46,7 @@ async def test_every_committed_state_is_seen_also_of_turns_in_one_write() -> Non
     async with open_runtime(Supervisor(puppets("p")), storage=MemoryStorage()) as runtime:
         ref = runtime.ref("p", Puppet)
         async with trio.open_nursery() as nursery:
-            waiting = [
-                Task(nursery, ref.wait_for, lambda state, n=number: len(state.log) == n) for number in range(40)
-            ]
+            waiting = [Task(nursery, ref.wait_for, lambda state, n=number: len(state.log) == n) for number in range(40)]
             await trio.sleep(1)
             for number in range(40):
                 nursery.start_soon(ref.cast, "note", {"value": str(number)})
@@ -181,13 +181,44 @@ async def test_events_carry_no_payload(heard: Heard) -> None:
     assert "secret" not in repr(list(heard))
 
 
+# The outbox.
+
+
+async def test_the_outbox_is_measured_once_a_minute(outside: World, heard: Heard) -> None:
+    outside.seconds = 100
+    async with open_runtime(Supervisor(puppets("p")), storage=MemoryStorage(), telemetry=[heard]) as runtime:
+        await trio.sleep(65)
+        await runtime.ref("p", Puppet).call("pay", amount=1)
+        await trio.sleep(180)
+    assert [event.count for event in heard.of(OutboxMeasured)] == [0, 1, 0, 0]
+    assert [event.age for event in heard.of(OutboxMeasured)] == [0, pytest.approx(55, abs=1), 0, 0]
+
+
+async def test_an_outbox_that_grows_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    tree = Supervisor([AgentSpec(Puppet, "p", effects=10_000), AgentSpec(Puppet, "q", mailbox=1)])
+    async with open_runtime(tree, storage=MemoryStorage()) as runtime:
+        p, q = runtime.ref("p", Puppet), runtime.ref("q", Puppet)
+        await q.suspend()
+        await p.call(doing(*[emit("q", "x")] * 900))
+        await trio.sleep(130)
+        assert "not done" not in caplog.text
+        await p.call(doing(*[emit("q", "x")] * 300))
+        await trio.sleep(130)
+        assert caplog.text.count("directives are decided and not done") == 1
+
+
+def test_a_growing_outbox_is_warned_of_each_time_it_doubles() -> None:
+    watch = OutboxWatch()
+    counts = [0, 999, 1000, 1500, 2000, 2100, 4100, 3000, 999, 1200]
+    warned = [count for count in counts if watch.wants_warning(Outbox(count, None))]
+    assert warned == [1000, 2000, 4100, 1200]
+
+
 # R11: error policies.
 
 
 async def test_so_many_errors_of_a_life_end_it() -> None:
-    async with open_runtime(
-        Supervisor(puppets("p", error_policy=max_errors(2))), storage=MemoryStorage()
-    ) as runtime:
+    async with open_runtime(Supervisor(puppets("p", error_policy=max_errors(2))), storage=MemoryStorage()) as runtime:
         ref = runtime.ref("p", Puppet)
         await ref.cast("refuse")
         await ref.cast("note", value="a")

@@ -18,6 +18,7 @@ __all__ = [
     "EffectException",
     "EffectStart",
     "EffectStop",
+    "OutboxMeasured",
     "ReplyDropped",
     "SignalDropped",
     "SignalPoisoned",
@@ -181,6 +182,21 @@ class SignalDropped(AgentEvent):
 
     signal_type: str
     signal_id: str
+
+
+@attrs.frozen(kw_only=True)
+class OutboxMeasured(Event):
+    """How many directives of all durable agents are decided and not done; once a minute.
+
+    Attributes:
+        count: how many.
+        age: for how many seconds the oldest has been waiting; 0 if there is none.
+    """
+
+    name: ClassVar[str] = "outbox.measured"
+
+    count: int
+    age: float
 
 
 @attrs.frozen(kw_only=True)

@@ -27,6 +27,7 @@ from ..supervision._policies import check_seconds
 from ..telemetry import Listener, Listeners
 from ._clock import RuntimeClock
 from ._durability import Durability
+from ._outbox import watch_outbox
 from ._recorder import Recorder
 from ._runtime import STARTED_LATER, Runtime
 from ._signals import SignalMaker
@@ -191,6 +192,7 @@ def open_runtime(
         # The writer stops last: what the others have to say is written.
         parts += [Child(journal.write, id="journal", shutdown=15.0), Child(journal.work, id="chores", shutdown=15.0)]
         parts += [Child(journal.healing, id="healing"), Child(journal.renew, id="lease")]
+        parts.append(Child(partial(watch_outbox, runtime, durability), id="outbox"))
     parts.append(Child(runtime.scheduler.run, id="scheduler"))
     if handle_os_signals:
         parts.append(Child(partial(_stop_on_signals, runtime), id="signals"))

@@ -24,6 +24,7 @@ from ._events import (
     EffectException,
     EffectStart,
     EffectStop,
+    OutboxMeasured,
     ReplyDropped,
     SignalDropped,
     SignalPoisoned,
@@ -391,6 +392,13 @@ class Reports:
         """The storage does not do what it is asked for; it will be asked again."""
         if self._log.wants("(storage)", logging.WARNING, self._clock.now()):
             self._log.take(logging.WARNING, "%s: %s: %s", what, type(error).__name__, error)
+
+    def outbox(self, count: int, age: float, *, warns: bool) -> None:
+        """So many directives are decided and not done, the oldest for `age` seconds."""
+        if self.telemetry:
+            self.telemetry.emit(OutboxMeasured(time=self._clock.now(), count=count, age=age))
+        if warns and self._log.wants("(outbox)", logging.WARNING, self._clock.now()):
+            self._log.take(logging.WARNING, "%d directives are decided and not done, the oldest for %.0f s", count, age)
 
     def dropped_reply(self, server: AgentServer, signal: Signal) -> None:
         """A reply that nobody waits for."""
