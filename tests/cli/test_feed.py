@@ -15,8 +15,18 @@ from prunella import Agent, Supervisor, on
 from prunella.cli import _input as input_module
 from prunella.cli._feed import Feed
 from prunella.cli._input import Input
+from prunella.cli._summary import Record, Summary
 from prunella.cli._tally import Account, Tally, Trouble
-from prunella.runtime import AgentSpec, EffectException, EffectStart, EffectStop, SignalDropped, TurnEvent, open_runtime
+from prunella.runtime import (
+    AgentSpec,
+    EffectException,
+    EffectStart,
+    EffectStop,
+    SignalDropped,
+    SignalRepeated,
+    TurnEvent,
+    open_runtime,
+)
 from prunella.telemetry import ErrorInfo
 
 
@@ -167,6 +177,27 @@ def test_what_becomes_of_each_delivery_is_counted():
         refusals=[Trouble("t", "2", "Rejected: no")], crashes=[Trouble("t", "3", "KeyError")],
     )  # fmt: skip
     assert tally.unsettled == 0
+
+
+def test_what_a_durable_agent_knew_before_and_what_waits_for_it_is_no_loss():
+    tally = Tally()
+    tally.durable.add("a")
+    for agent, id in (("a", "1"), ("a", "2"), ("a", "3"), ("b", "1")):
+        tally.deliver(agent, id)
+    tally.hear(turn("1", "committed"))
+    tally.hear(SignalRepeated(time=0.0, agent="a", signal_type="t", signal_id="2"))
+    tally.hear(SignalRepeated(time=0.0, agent="a", signal_type="t", signal_id="from elsewhere"))
+    assert tally.accounts["a"] == Account(delivered=3, handled=1, known=1, turns=1)
+    assert tally.is_waiting(frozenset())
+    assert tally.is_waiting({"a"}), "b is waited for"
+    feed = Feed(Input(os.devnull), None, print, tally)
+    feed.finished = True
+    feed.events = 4
+    summary = Summary("t", 1.0, "stopped", None, Record(), tally, feed)
+    right = "1 handled + 0 crashed on + 0 refused + 1 known before + 1 stored for the next start + 1 interrupted"
+    assert f"4 in = {right}\n" in summary.text()
+    assert summary.problems() == ["1 event was interrupted while b handled it"]
+    feed.input.close()
 
 
 def test_signals_from_elsewhere_are_in_no_account_but_that_of_turns():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -114,6 +115,25 @@ def test_a_signal_to_stop_drains_and_the_next_start_is_at_once(command, desk, nu
     second.send_signal(signal.SIGTERM)
     until(second, "stopped by")
     assert second.wait() == 0
+
+
+@pytest.mark.slow
+def test_what_waits_when_it_is_stopped_is_no_loss_and_handled_by_the_next_run(command, desk):
+    events = said(*(f"w{number}" for number in range(500)))
+    first = start(command)
+    tell(first, *events)
+    until(first, "heard w0")
+    first.send_signal(signal.SIGTERM)
+    lines = until(first, "nothing queued was lost")
+    [equation] = [line for line in lines if " in = " in line]
+    numbers = {term: int(number) for number, term in re.findall(r"(\d+) ([a-z ]+?)(?= \+| =|$)", equation.strip())}
+    assert numbers["in"] == numbers["handled"] + numbers.get("stored for the next start", 0)
+    assert "NOT WELL" not in "".join(lines)
+    assert first.wait() == 0
+    command.write("events", *events)
+    second = command.run("run", "desk.py", "--storage", "desk.db", "--signals", "events")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert f"heard {' '.join(f'w{number}' for number in range(500))}\n" in second.stdout
 
 
 @pytest.mark.slow
