@@ -165,6 +165,8 @@ class Definition:
         Raises:
             InvalidArgument: it does not fit, a field without default is missing, or the class is only a base.
         """
+        if state is None and not self.state.required and not self.is_base:
+            return self.state.fresh
         title = f"{owner} of {self.state.owner}"
         if self.is_base:
             raise InvalidArgument(title, "agent", "a class with name=, for this one is a base", Words("none"))
@@ -173,7 +175,7 @@ class Definition:
         if state is not None and not isinstance(state, Mapping):
             raise InvalidArgument(title, "state", f"a mapping of fields, or a value of {self.state.owner}", state)
         try:
-            return self.state.fresh if state is None else self.state.convert(state)
+            return self.state.convert({} if state is None else state)
         except ConversionError as error:
             where = f"state.{error.path}" if error.path[:1] not in ("", "[") else f"state{error.path}"
             raise InvalidArgument(title, where, error.expected, Words(error.got)) from None

@@ -80,11 +80,7 @@ class State:
 
     @cached_property
     def fresh(self) -> Any:
-        """A value in which every field has its default: values are immutable, so one does for all.
-
-        Raises:
-            ConversionError: a field has none.
-        """
+        """The value in which every field has its default: values are immutable, so one does for all."""
         return self.convert({})
 
     def build(self, values: Mapping[str, Any]) -> Any:

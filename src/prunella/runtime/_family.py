@@ -90,7 +90,7 @@ class Families:
             FamilyError: the tag is in use.
         """
         address, spec = child.address, child.spec
-        known = self._sleeping.pop(address, None)
+        known = self._sleeping.pop(address, None) if self._sleeping else None
         if known is not None:
             child.family = known
             if known.bond is not None and not self._is_there(known.bond.parent):
