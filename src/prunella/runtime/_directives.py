@@ -15,6 +15,7 @@ from ..agents import (
     Directive,
     Emit,
     Fail,
+    Fenced,
     Rejected,
     Reply,
     Run,
@@ -96,11 +97,12 @@ def _emit(
     target = runtime.find(address)
     if target is None or not target.is_open:
         effect = Effect(server, directive, delivery, settling, index, signal)
-        if runtime.can_wake(address):
+        absent = runtime.absent(address)
+        if runtime.can_wake(address) or (server.is_durable and isinstance(absent, Fenced)):
             sent = Delivery(signal, ask=delivery.ask)
             in_order(life, address, effect, None, partial(runtime.accept_awake, address, sent))
         else:
-            effect.done(runtime.absent(address))
+            effect.done(absent)
     elif target is server:
         server.put(Delivery(signal, ask=delivery.ask))
     else:
@@ -129,7 +131,9 @@ def _to_agent(
         server.runtime.reports.effect_was_instant(server, directive, delivery.signal, signal)
         return
     effect = Effect(server, directive, delivery, settling, index, signal)
-    in_order(life, target.address, effect, None, partial(target.accept, sent))
+    runtime = server.runtime
+    deliver = partial(runtime.accept_awake, target.address) if server.is_durable else target.accept
+    in_order(life, target.address, effect, None, partial(deliver, sent))
 
 
 def _publish(

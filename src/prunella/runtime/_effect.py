@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..actions import ActionError
 from ..actions._errors import is_retryable
-from ..agents import AgentCrashed, AgentError, AgentNotFound, AgentStopped, Directive
+from ..agents import AgentCrashed, AgentError, AgentNotFound, AgentStopped, Directive, Fenced
 from ..conversion import to_data
 from ..signals import Signal
 from ..storage import directive_id
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Effect", "as_error", "end_of", "error_data"]
 
-_NOT_THERE = (AgentNotFound, AgentStopped, StartFailed, SupervisorStopped)
+_NOT_THERE = (AgentNotFound, AgentStopped, Fenced, StartFailed, SupervisorStopped)
 
 
 class Effect:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from ..agents import Fenced
 from ..storage import CommitFailed, StorageUnavailable
 from ..supervision import ExitReason, Shutdown
 from ._effect import as_error, end_of
@@ -79,9 +80,11 @@ class _Lane:
             effect, deliver = self._queue[0]
             try:
                 await deliver()
-            except (StorageUnavailable, CommitFailed) as error:
-                if effect.server.is_durable:
-                    # The receiver's storage, which is the sender's too, is away. What was decided is not given up.
+            except (StorageUnavailable, CommitFailed, Fenced) as error:
+                server = effect.server
+                if server.is_durable and not (isinstance(error, Fenced) and server.runtime.is_closing):
+                    # The receiver's storage, which is the sender's too, is away, or another owner has the receiver,
+                    # and soon the sender. What was decided is not given up.
                     await trio.sleep(_SECONDS_BETWEEN_TRIES)
                     continue
                 self._queue.popleft()
