@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import random
 import select
@@ -25,15 +26,19 @@ import trio
 from ledger import LOG, Ledger
 
 from prunella import AgentSpec, Signal, SQLiteStorage, Supervisor, open_runtime
-from prunella.agents import AgentError
+from prunella.agents import AgentError, AgentStopped, Fenced
 from prunella.runtime import Runtime
 from prunella.storage import state_at
+from prunella.supervision import SupervisionError
 
 IN_THE_TREE = ("a", "b", "c")
 STARTED_LATER = ("d",)
 BY_KEY = ("k/1", "k/2")
 EVERYONE = IN_THE_TREE + STARTED_LATER + BY_KEY
-LONGEST_LIFE = 0.3
+SECONDS_TO_OPEN = 0.15
+SECONDS_AT_WORK = 0.06
+SECONDS_TO_STOP = 20.0
+SHARE_OF_GENTLE_ENDS = 0.05
 
 
 @attrs.define
@@ -74,18 +79,23 @@ class Client:
 
 async def live(database: Path, clients: list[Client], seed: int, acks: int) -> None:
     chance = random.Random(seed)
-    async with opened(database) as runtime:
-        await start(runtime)
-        async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(send, runtime, client, random.Random(chance.random()), acks)
-            nursery.start_soon(disturb, runtime, chance)
+    try:
+        async with opened(database) as runtime:
+            await start(runtime)
+            async with trio.open_nursery() as nursery:
+                for client in clients:
+                    nursery.start_soon(send, runtime, client, random.Random(chance.random()), acks)
+                nursery.start_soon(disturb, runtime, chance)
+    except* (AgentStopped, Fenced, SupervisionError):
+        pass  # It was asked to stop, or has lost an agent to a rival.
 
 
 def opened(database: Path) -> Any:
     specs = [AgentSpec(Ledger, id, max_restarts=10**6, mailbox=10) for id in IN_THE_TREE]
     tree = Supervisor(specs, max_restarts=10**6)
-    return open_runtime(tree, storage=SQLiteStorage(database), max_restarts=10**6, agents=[Ledger])
+    return open_runtime(
+        tree, storage=SQLiteStorage(database), max_restarts=10**6, agents=[Ledger], handle_os_signals=True
+    )
 
 
 async def start(runtime: Runtime) -> None:
@@ -139,7 +149,7 @@ async def finish(database: Path, clients: list[Client], seed: int, acks: int) ->
     async with opened(database) as runtime:
         await start(runtime)
         with trio.move_on_after(30):
-            while not await is_quiet(runtime):
+            while not await is_quiet(runtime):  # noqa: ASYNC110 - it is a test, and of everything at once
                 await trio.sleep(0.05)
 
 
@@ -174,17 +184,36 @@ class Torture:
     def round(self) -> None:
         """One life, or several at once that fight for the agents."""
         lives = [self.fork(live, rival) for rival in range(self.rivals)]
-        for number, acks in lives:
-            deadline = time.monotonic() + self.chance.uniform(0.0, LONGEST_LIFE)
-            heard = self.hear([acks for _, acks in lives], deadline)
+        for number, _ in lives:
+            pipes = [acks for _, acks in lives]
+            if self.chance.random() < 0.4:
+                # Also while it is opening.
+                heard = self.hear(pipes, time.monotonic() + self.chance.uniform(0.0, SECONDS_TO_OPEN))
+            else:
+                heard = self.hear(pipes, time.monotonic() + SECONDS_TO_STOP, at_most=1)
+                self.hear(pipes, time.monotonic() + self.chance.uniform(0.0, SECONDS_AT_WORK))
             self.early += not heard
-            os.kill(number, signal.SIGKILL)
-            os.waitpid(number, 0)
+            if self.chance.random() < SHARE_OF_GENTLE_ENDS:
+                os.kill(number, signal.SIGTERM)
+                self.await_end(number)
+            else:
+                os.kill(number, signal.SIGKILL)
+                os.waitpid(number, 0)
         for _, acks in lives:
             self.hear([acks], None)
             os.close(acks)
         for client in self.clients.values():
             client.killed(self.chance)
+
+    def await_end(self, number: int) -> None:
+        """A process that was asked to stop does so, if it listens yet."""
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while os.waitpid(number, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                self.problems.append("a process that was asked to stop has not")
+                os.kill(number, signal.SIGKILL)
+                deadline = math.inf
+            time.sleep(0.002)
 
     def fork(self, run: Any, rival: int) -> tuple[int, int]:
         reading, writing = os.pipe()
@@ -203,8 +232,8 @@ class Torture:
         finally:
             os._exit(0)
 
-    def hear(self, pipes: list[int], deadline: float | None) -> int:
-        """Takes what was acknowledged, until a time or until nobody writes any more."""
+    def hear(self, pipes: list[int], deadline: float | None, at_most: float = math.inf) -> int:
+        """Takes what was acknowledged, until a time, until there is some, or until nobody writes any more."""
         number = 0
         rest: dict[int, bytes] = defaultdict(bytes)
         while pipes:
@@ -218,10 +247,8 @@ class Torture:
                 number += len(lines)
                 for line in lines:
                     self.take(line.decode())
-            if deadline is not None and (not ready or time.monotonic() >= deadline):
+            if number >= at_most or (deadline is not None and (not ready or time.monotonic() >= deadline)):
                 return number
-        if deadline is not None:
-            time.sleep(max(0.0, deadline - time.monotonic()))
         return number
 
     def take(self, line: str) -> None:
@@ -289,7 +316,7 @@ class Torture:
 
 
 def main(directory: str, kills: str, seed: str = "1", rivals: str = "1") -> None:
-    logging.disable(logging.CRITICAL)  # crashes are what is wanted here
+    logging.basicConfig(filename=Path(directory) / "log", level=logging.WARNING)
     torture = Torture(Path(directory), int(seed), int(rivals))
     killed = 0
     while killed < int(kills):
