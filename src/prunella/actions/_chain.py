@@ -6,7 +6,8 @@ from typing import Any, Unpack, final
 from ..conversion import Field, Fields
 from ._composite import Composite, Labels, Work, invoke
 from ._errors import ActionError, ChainFailed
-from ._execution import Completed, Execution
+from ._execution import Execution
+from ._results import Completed
 from ._signature import Signature
 from ._step import Item, Step, named_steps
 

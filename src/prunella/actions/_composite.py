@@ -12,11 +12,12 @@ import trio
 from ._action import Action, check_labels, check_name
 from ._errors import ActionError, InvalidAction, InvalidPlan
 from ._events import StepSkipped
-from ._execution import Completed, Execution
+from ._execution import Execution
 from ._graph import Progress
 from ._interrupts import interrupt_in
 from ._options import Options, Overrides, checked_overrides
 from ._preparation import failed, prepare
+from ._results import Completed
 from ._signature import Kind, Signature
 from ._step import Step
 from ._undo import Undo, check_compensation

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
@@ -15,12 +15,12 @@ from ..signals import new_id
 from ._action import Action
 from ._compensation import undo, undo_all, worse
 from ._context import ActionContext, IdempotencyKey
-from ._errors import ActionError, ActionTimeout, Compensated, InvalidAction, InvalidOutput
+from ._errors import ActionError, Compensated, InvalidAction
 from ._events import ActionUnresponsive
 from ._options import Options
 from ._pace import pace
-from ._preparation import failed
-from ._results import Failure, Result, Success
+from ._preparation import failed, mismatch, timed_out
+from ._results import Completed, Failure, Result, Success
 from ._retry import attempt_deadline, delay_before_next, is_total
 from ._signature import HandedIn, Kind
 from ._span import Span
@@ -31,25 +31,9 @@ if TYPE_CHECKING:
     from ..telemetry import Listeners
     from ._runner import Runner
 
-__all__ = ["Completed", "Execution", "current_run"]
+__all__ = ["Execution", "current_run"]
 
 Pump = Callable[["Execution", Any], Awaitable[Any]]
-
-
-class Completed(NamedTuple):
-    """What came of a run that succeeded; a named tuple, for one is made for every run.
-
-    Attributes:
-        value: the validated value.
-        directives: those that came with it.
-        attempts: how many attempts it took.
-        undo: how to undo it, what was done last first.
-    """
-
-    value: Any
-    directives: tuple[Any, ...] = ()
-    attempts: int = 1
-    undo: tuple[Undo, ...] = ()
 
 
 current_run: ContextVar[Execution | None] = ContextVar("prunella.actions.run", default=None)
@@ -211,7 +195,7 @@ class Execution:
             with trio.CancelScope(deadline=total) as scope:
                 await limiter.acquire_on_behalf_of(self)
             if scope.cancelled_caught:
-                raise self._timed_out(total=True)
+                raise timed_out(self.action, self.options, self.attempts, total=True)
             try:
                 return await self._attempts(total)
             finally:
@@ -271,7 +255,7 @@ class Execution:
         with trio.CancelScope(deadline=deadline):
             return await self._call(deadline)
         # Not if the deadline of the caller has passed too: then Trio gives the cancellation to that scope.
-        raise self._timed_out(total=is_total(deadline, total))
+        raise timed_out(self.action, self.options, self.attempts, total=is_total(deadline, total))
 
     async def _call(self, deadline: float) -> Completed:
         action, values = self.action, self.values
@@ -316,7 +300,7 @@ class Execution:
         try:
             return output(value)
         except ConversionError as error:
-            raise self._mismatch(error) from None
+            raise mismatch(self.action, error) from None
 
     def _in_thread(self, values: dict[str, Any]) -> Any:
         self._touched = True  # only now: before, the run may have waited for a thread
@@ -335,18 +319,6 @@ class Execution:
             else:
                 raise InvalidAction(f"{self.action.name}: {name!r} is a {what}, which only a runtime can hand in")
         return handed
-
-    def _mismatch(self, error: ConversionError) -> InvalidOutput:
-        invalid = InvalidOutput(error.path, error.expected, error.got)
-        invalid.action = self.action.name
-        return invalid
-
-    def _timed_out(self, *, total: bool) -> ActionTimeout:
-        seconds = self.options.total_timeout if total else self.options.timeout
-        what = f"not done within {seconds} s" if total else f"an attempt took longer than {seconds} s"
-        error = ActionTimeout(f"{self.action.name}: {what}", retryable=not total and self.options.idempotent)
-        error.action, error.attempts = self.action.name, self.attempts
-        return error
 
     def _error(self, raised: Exception) -> ActionError:
         error = raised if isinstance(raised, ActionError) else failed(self.action, raised)

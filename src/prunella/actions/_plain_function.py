@@ -10,8 +10,9 @@ from ..conversion import Fields
 from ..supervision import Backoff
 from ._action import Action
 from ._errors import ActionFailed
-from ._execution import Completed, Execution
+from ._execution import Execution
 from ._options import Options
+from ._results import Completed
 from ._signature import Kind, Signature, handed_in
 from ._threads import in_thread
 

@@ -9,9 +9,10 @@ from ..errors import DefinitionError
 from ._action import check_concurrency
 from ._composite import Composite, Labels, Work, perform_all
 from ._errors import InvalidAction, InvalidPlan, PlanFailed
-from ._execution import Completed, Execution
+from ._execution import Execution
 from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from ._references import Param, ResultOf, references, resolved
+from ._results import Completed
 from ._signature import Signature
 from ._step import Step
 

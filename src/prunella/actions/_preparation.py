@@ -1,4 +1,4 @@
-"""From what a caller gave to the keywords of a run, and from what a function raised to its error."""
+"""From what a caller gave to the keywords of a run, and from what went wrong to its error."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from ..conversion import ConversionError
 from ._action import Action
-from ._errors import ActionError, ActionFailed, InvalidInput
+from ._errors import ActionError, ActionFailed, ActionTimeout, InvalidInput, InvalidOutput
+from ._options import Options
 
-__all__ = ["failed", "prepare"]
+__all__ = ["failed", "mismatch", "prepare", "timed_out"]
 
 _LONGEST_TEXT: Final = 500
 
@@ -63,4 +64,20 @@ def failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
     error = ActionFailed(f"{action.name}: {type(raised).__name__}: {text}")
     error.action = action.name
     error.__cause__ = raised
+    return error
+
+
+def mismatch(action: Action[..., Any], error: ConversionError) -> InvalidOutput:
+    """The error of an action whose result does not fit its annotation."""
+    invalid = InvalidOutput(error.path, error.expected, error.got)
+    invalid.action = action.name
+    return invalid
+
+
+def timed_out(action: Action[..., Any], options: Options, attempts: int, *, total: bool) -> ActionTimeout:
+    """The error of an action that took too long: an attempt, or all of them together."""
+    seconds = options.total_timeout if total else options.timeout
+    what = f"not done within {seconds} s" if total else f"an attempt took longer than {seconds} s"
+    error = ActionTimeout(f"{action.name}: {what}", retryable=not total and options.idempotent)
+    error.action, error.attempts = action.name, attempts
     return error

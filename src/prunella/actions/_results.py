@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import attrs
 
 from ._errors import ActionError
+from ._undo import Undo
 
-__all__ = ["Failure", "Result", "Success"]
+__all__ = ["Completed", "Failure", "Result", "Success"]
 
 T = TypeVar("T")
 
@@ -55,3 +56,19 @@ class Failure:
     """
 
     error: ActionError
+
+
+class Completed(NamedTuple):
+    """What came of a run that succeeded; a named tuple, for one is made for every run.
+
+    Attributes:
+        value: the validated value.
+        directives: those that came with it.
+        attempts: how many attempts it took.
+        undo: how to undo it, what was done last first.
+    """
+
+    value: Any
+    directives: tuple[Any, ...] = ()
+    attempts: int = 1
+    undo: tuple[Undo, ...] = ()

@@ -9,11 +9,11 @@ from ..telemetry import Listener
 from ._action import Action
 from ._catalog import Catalog
 from ._errors import ActionError
-from ._execution import Completed, current_run
+from ._execution import current_run
 from ._instruction import Instruction
 from ._options import Overrides
 from ._policy import Policy
-from ._results import Failure, Result, Success
+from ._results import Completed, Failure, Result, Success
 from ._runner import Runner
 from ._stream import Values
 from ._tools import ToolResult, answer

@@ -7,9 +7,9 @@ from ._action import check_concurrency
 from ._chain import declared, open_signature
 from ._composite import Composite, Labels, Work, invoke, perform_all
 from ._errors import ActionError, InvalidAction, InvalidPlan, PlanFailed
-from ._execution import Completed, Execution
+from ._execution import Execution
 from ._graph import Progress
-from ._results import Failure, Success
+from ._results import Completed, Failure, Success
 from ._step import Item, Step, named_steps
 
 __all__ = ["branch", "converge", "parallel"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..actions import ActionTimeout, Instruction
-from ..actions._execution import Completed, Execution
+from ..actions._execution import Execution
 from ..actions._plain_function import FunctionFailed, PlainFunction
+from ..actions._results import Completed
 from ..agents import Run, SpawnTask
 from ..conversion import ConversionError
 from ..supervision import ExitReason
