@@ -84,8 +84,8 @@ def test_a_failed_test_tells_the_last_turns_with_what_changed(report: Callable[.
             for number in range(3, 12)
             for line in (
                 f"  {number + 1}  ticket.opened",
-                f"       open = {tuple(f'T-{each}' for each in range(number + 1))}",
                 f"       last = 'T-{number}'",
+                f"       open = {tuple(f'T-{each}' for each in range(number + 1))}",
             )
         ),
         "  13  refuse  rejected",
@@ -111,12 +111,12 @@ def test_crashes_and_dead_letters_are_told_and_sequences_go_on_over_them(report:
     ) == [
         "desk:",
         "  1  ticket.opened",
-        "       open = ('T-1',)",
         "       last = 'T-1'",
+        "       open = ('T-1',)",
         "  2  boom  dead",
         "  3  ticket.opened",
-        f"       open = ('T-1', '{'x' * 176}…",
         f"       last = '{'x' * 184}…",
+        f"       open = ('T-1', '{'x' * 176}…",
         "  crashed on boom: ValueError: the roof is off",
         "  crashed on boom: ValueError: the roof is off",
     ]

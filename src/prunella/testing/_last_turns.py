@@ -40,7 +40,7 @@ def _of_agent(runtime: Runtime, agent: str, turns: tuple[Turn, ...]) -> Iterator
     for turn in turns[-_MOST_TURNS:]:
         outcome = "" if turn.outcome is Outcome.COMMITTED else f"  {turn.outcome}"
         yield _fitted(f"  {turn.sequence}  {turn.signal.type}{outcome}")
-        for field, value in turn.changes.items():
+        for field, value in sorted(turn.changes.items()):
             yield _fitted(f"       {field} = {value!r}")
     for signal_type, error in _crashes(runtime, agent):
         yield _fitted(f"  crashed on {signal_type}: {error}")
