@@ -22,11 +22,11 @@ from tests.durability.agents import (
 )
 from tests.durability.filmed import filmed
 
-from prunella.agents import AgentNotFound, AgentStopped, Ask, Cron, Emit, Schedule
+from prunella.agents import AgentCrashed, AgentNotFound, AgentStopped, Ask, Cron, Emit, Schedule
 from prunella.errors import InvalidArgument
 from prunella.runtime import AgentSpec, AgentStarted, EffectsRunning, Hibernated, Runtime, open_runtime
 from prunella.storage import AgentKey, MemoryStorage
-from prunella.supervision import Supervisor
+from prunella.supervision import Backoff, Supervisor
 from prunella.testing.storage import Fault, FaultyStorage
 
 
@@ -231,6 +231,21 @@ async def test_cron_of_a_sleeper_ticks_on_time(misfire: str) -> None:
         assert ref.state().log == tuple(f"tick 02 {hour}:00:00" for hour in (13, 14, 15))
 
 
+async def test_a_schedule_that_is_due_while_the_storage_is_away_wakes_it_afterwards() -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(storage=storage, epoch=EPOCH) as runtime:
+        ref = await runtime.start_agent(Puppet, "p")
+        await ref.call(doing(Schedule(600, "tick", key="a")))
+        await _asleep(runtime)
+        storage.faults.append(Fault("claim", "unavailable", call=None))
+        await trio.sleep(1200)
+        assert ref.status().state == "hibernated"
+        storage.faults.clear()
+        await trio.sleep(60)
+        assert ref.status().state == "running"
+        assert len(ref.state().log) == 1
+
+
 # Signals of the runtime.
 
 
@@ -335,6 +350,35 @@ async def test_waiting_for_a_state_keeps_it_in_memory_or_hears_that_it_leaves() 
             await ref.call("note", value="a")
         assert waiting.error is None
         assert hibernating.error is None
+
+
+@pytest.mark.parametrize("way", ["waiter", "restart", "kill"])
+async def test_it_leaves_also_if_what_it_waited_for_ends_without_a_turn(way: str) -> None:
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage) as runtime:
+        ref = await runtime.start_agent(Puppet, "p", backoff=Backoff(5.0, 5.0) if way == "restart" else None)
+        async with trio.open_nursery() as nursery:
+            if way == "waiter":
+                waiting = Task(nursery, ref.wait_for, lambda state: "never" in state.log)
+                await trio.sleep(1)
+                hibernating = Task(nursery, runtime.hibernate, ref)
+                await trio.sleep(1)
+                assert hibernating.is_waiting
+                waiting.scope.cancel()
+            elif way == "restart":
+                with pytest.raises(AgentCrashed):
+                    await ref.call("boom")
+                nursery.start_soon(runtime.hibernate, ref)
+            else:
+                await ref.suspend()
+                await ref.cast("note", value="a")
+                storage = copied(storage)
+        if way != "kill":
+            assert ref.status().state == "hibernated"
+    if way == "kill":
+        async with open_runtime(storage=storage) as runtime:
+            await runtime.hibernate("p")
+            assert (await runtime.state_at("p")).log == ("a",)
 
 
 # Forgetting, D15.

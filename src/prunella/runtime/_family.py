@@ -307,7 +307,7 @@ class Families:
             if child is not None and not child.is_leaving:
                 self._runtime.begin_stop(child, why)
             elif self._runtime.durability is not None:
-                self._runtime.durability.stop_sleeper(address, why)
+                self._runtime.durability.sleepers.stop(address, why)
             return
         self._record(address)
         if policy == "emit":
@@ -323,4 +323,4 @@ class Families:
         if server is not None and not server.is_leaving:
             server.tell(type, data)
         elif self._runtime.durability is not None:
-            self._runtime.durability.tell_sleeper(address, type, data)
+            self._runtime.durability.sleepers.tell(address, type, data)

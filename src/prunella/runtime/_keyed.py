@@ -125,7 +125,7 @@ class Keyed(Generic[A]):
             self._look_again(server, idle_at)
         elif server.is_durable:
             assert self._runtime.durability is not None
-            self._runtime.durability.leave(server)  # type: ignore[arg-type]  # it is durable
+            self._runtime.durability.sleepers.leave(server)  # type: ignore[arg-type]  # it is durable
         else:
             server.is_leaving = True
             self._runtime.begin_stop(server, _IDLE)
@@ -152,7 +152,7 @@ def checked_keyed(
     keyed = Keyed(runtime, agent, name, idle_timeout, options)
     there = runtime.keys.setdefault(name, keyed)
     if runtime.durability is not None:
-        runtime.durability.knows(agent)
+        runtime.durability.sleepers.knows(agent)
     if not there._is_like(keyed):
         raise InvalidArgument("keyed()", "name", f"another than {name!r}, which is in use for others", name)
     return there

@@ -179,7 +179,7 @@ class Runtime(StoredAgents):
             await self.wait_gone(server)
             raise error
         if self.durability is not None:
-            self.durability.forgets(spec.address)
+            self.durability.sleepers.remove(spec.address)
         return self.ref_to(server)
 
     @enable_ki_protection
@@ -352,7 +352,7 @@ class Runtime(StoredAgents):
                 if self.durability is None
                 else tuple(
                     AgentRef(self, address, its_class)
-                    for address, its_class in self.durability.sleepers()
+                    for address, its_class in self.durability.sleepers.classes()
                     if issubclass(its_class, agent) and (partition is ... or address.partition == partition)
                 )
             )
@@ -450,11 +450,11 @@ class Runtime(StoredAgents):
 
     def sleeps(self, address: Address) -> bool:
         """Whether an agent is stored that is not in memory."""
-        return self.durability is not None and self.durability.can_wake(address)
+        return self.durability is not None and address in self.durability.sleepers
 
     def quarantine_of(self, address: Address) -> RestoreFailed | None:
         """Why an agent that is not in memory cannot come back, if that is known."""
-        return None if self.durability is None else self.durability.quarantine_of(address)
+        return None if self.durability is None else self.durability.sleepers.quarantine_of(address)
 
     def _keyed(self, address: Address) -> Keyed[Any] | None:
         name, slash, key = address.id.partition("/")
@@ -473,7 +473,7 @@ class Runtime(StoredAgents):
                 return server
             if self.sleeps(address):
                 assert self.durability is not None
-                return await self.durability.wake(address)
+                return await self.durability.sleepers.wake(address)
             keyed = self._keyed(address) if self.keys else None
             if keyed is None:
                 raise self.absent(address) if server is None else server.stopped_error()

@@ -55,7 +55,7 @@ class StoredAgents:
         address = self.address_here(agent, None)
         server: Any = self.find(address)
         if server is None or not server.is_open:
-            if not durability.can_wake(address):
+            if address not in durability.sleepers:
                 raise self.absent(address)
             await trio.lowlevel.checkpoint()
             return
@@ -112,7 +112,7 @@ class StoredAgents:
         """
         durability = self._durable("retry()")
         address = self.address_here(agent, None)
-        durability.lifts_quarantine(address)
+        durability.sleepers.lift_quarantine(address)
         server: Any = await self.awake(address)
         if server.is_durable:
             await durability.retry(server)
@@ -121,7 +121,7 @@ class StoredAgents:
         """Stops an agent, and deletes everything that is stored of it. It never was."""
         durability = self._durable("forget()")
         address = self.address_here(agent, None)
-        durability.forgets(address)
+        durability.sleepers.remove(address)
         if self.find(address) is not None:
             await self.stop_agent(address)
         await durability.forget(address)
@@ -184,7 +184,7 @@ class StoredAgents:
         """
         durability = self._durable("state_at()")
         address = self.address_here(agent, partition)
-        state: Agent = await durability.state_at(await durability.class_of(address), address, until)
+        state: Agent = await durability.state_at(await durability.sleepers.class_of(address), address, until)
         return state
 
     async def outbox(self) -> Outbox:
