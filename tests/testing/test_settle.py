@@ -9,10 +9,11 @@ import trio
 import trio_util
 from trio.testing import MockClock
 
-from prunella import Agent, Cron, Emit, Run, Schedule, on
+from prunella import Agent, AgentSpec, Cron, Emit, MemoryStorage, Run, Schedule, on
 from prunella.runtime import Runtime, open_runtime
 from prunella.supervision import Backoff
 from prunella.testing import crash, settle
+from prunella.testing.storage import Fault, FaultyStorage
 
 
 class Worker(Agent, name="worker"):
@@ -199,3 +200,31 @@ async def test_an_agent_that_has_ended_is_not_waited_for(runtime: Runtime) -> No
     await crash(worker)
     await settle(runtime)
     assert runtime.count() == 0
+
+
+class Kept(Worker, name="kept", durable=True):
+    pass
+
+
+async def test_what_a_slow_storage_has_not_written_yet_is_waited_for(clock: MockClock) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(AgentSpec(Kept), storage=storage) as runtime:
+        kept = runtime.ref("kept", Kept)
+        await settle(runtime)
+        storage.faults.append(Fault("append", "delay", call=None, delay=5.0))
+        kept.cast_nowait("worked")
+        await settle(runtime)
+        assert kept.state().done == 1
+        assert trio.current_time() >= 10, "to store the signal, and its turn"
+
+
+async def test_an_agent_that_cannot_be_read_is_not_waited_for(clock: MockClock) -> None:
+    class Newer(Agent, name="kept", durable=True, version=2):
+        pass
+
+    storage = MemoryStorage()
+    async with open_runtime(AgentSpec(Newer), storage=storage) as runtime:
+        await settle(runtime)
+    async with open_runtime(AgentSpec(Kept), storage=storage) as runtime:
+        assert runtime.ref("kept").status().state == "quarantined"
+        await settle(runtime)

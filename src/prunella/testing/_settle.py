@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -17,8 +17,9 @@ __all__ = ["settle"]
 async def settle(runtime: Runtime) -> None:
     """Waits until nothing waits or runs any more in a runtime: no signal, no effect, no restart.
 
-    Schedules and cron jobs that are armed do not count, for they are about later; nor do signals that wait for a
-    suspended agent. All other tasks of the program are let run, too, until all of them wait.
+    Of durable agents all is written then. Schedules and cron jobs that are armed do not count, for they are about
+    later; nor do signals that wait for a suspended agent, or for one that is quarantined. All other tasks of the
+    program are let run, too, until all of them wait.
 
     Work that never ends is never settled: for that there are `AgentRef.wait_for` and the fixture `signals`.
 
@@ -35,13 +36,19 @@ async def settle(runtime: Runtime) -> None:
 
 def _is_quiet(runtime: Runtime) -> bool:
     agents: tuple[AgentRef[Agent], ...] = runtime.agents()
-    return all(_rests(agent.status()) for agent in agents)
+    return all(_rests(agent.status()) and not _is_being_written(runtime, agent) for agent in agents)
 
 
 def _rests(status: AgentStatus) -> bool:
     if status.effects:
         return False
-    return status.state == "suspended" or (status.state == "running" and not status.mailbox)
+    return status.state in ("suspended", "quarantined") or (status.state == "running" and not status.mailbox)
+
+
+def _is_being_written(runtime: Runtime, agent: AgentRef[Agent]) -> bool:
+    """Whether a turn of a durable agent is decided, or an effect done, and the storage has not got it yet."""
+    server: Any = runtime.find(agent.address)
+    return server is not None and server.is_durable and server.quarantine is None and server.ledger.has_unwritten
 
 
 async def _until_another_task_steps() -> None:
