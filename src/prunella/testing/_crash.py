@@ -41,6 +41,7 @@ async def crash(agent: AgentRef[Any], *, error: Exception | type[Exception] = In
 
     Raises:
         AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
+        Hibernated: it is not in memory.
         InvalidArgument: the error is none, or one that is no crash, such as `Rejected`.
     """
     made = error() if isinstance(error, type) and issubclass(error, Exception) else error
