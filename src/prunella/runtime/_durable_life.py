@@ -69,6 +69,9 @@ class DurableLife(AgentLife):
         except Exception as error:
             self._not_opened(None, error)
             return
+        if self._ending is not None:
+            self._not_opened(self._ending, None)  # It was stopped at the last moment.
+            return
         self._opening = None
         self._begin()
 
