@@ -40,7 +40,7 @@ _MOST_SUSPECTS = 64
 class DurableLife(AgentLife):
     """One life of a durable agent."""
 
-    __slots__ = ("_opening", "_settle_timer", "_settles")
+    __slots__ = ("_opening", "_settle_timer", "_settles", "_suspects")
 
     server: DurableServer
 
@@ -48,6 +48,7 @@ class DurableLife(AgentLife):
         super().__init__(host, slot)
         self._opening: EffectTask | None = None
         self._settles = False
+        self._suspects: EffectTask | None = None
         self._settle_timer: Timer | None = None
 
     # Beginning.
@@ -84,7 +85,10 @@ class DurableLife(AgentLife):
 
     def begin_suspects(self) -> None:
         """Begins to handle what waited when the last owner died."""
-        EffectTask(self, "what waited", self._take_suspects, is_work=True, on_cut=lambda reason, failure: None).begin()
+        self._suspects = EffectTask(
+            self, "what waited", self._take_suspects, is_work=True, on_cut=lambda reason, failure: None
+        )
+        self._suspects.begin()
 
     async def _take_suspects(self) -> None:
         """Handles what waited when the last owner died, one after another, each counted before."""
@@ -127,6 +131,12 @@ class DurableLife(AgentLife):
     def kill(self) -> None:
         self._settles = True  # It is not waited for.
         super().kill()
+
+    def _finish_or_wait(self) -> None:
+        if self._suspects is not None:
+            self._suspects.cancel(self._ending)  # No turn will be taken for which it could wait.
+            self._suspects = None
+        super()._finish_or_wait()
 
     def _finish(self, reason: ExitReason) -> None:
         server = self.server
