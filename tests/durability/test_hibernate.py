@@ -422,3 +422,47 @@ async def test_one_of_the_tree_that_was_forgotten_begins_anew_in_the_next_runtim
 
 
 assert AgentSpec
+
+
+async def test_whoever_waits_for_room_in_one_that_leaves_wakes_it() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(Supervisor(puppets("s")), storage=storage) as runtime:
+        ref = await runtime.start_agent(Puppet, "p", mailbox=1)
+        sender = runtime.ref("s", Puppet)
+        for number in range(20):
+            await ref.suspend()
+            await ref.cast("note", value=f"{number} a")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ref.cast, "note", {"value": f"{number} b"})
+                nursery.start_soon(ref.call, "note", {"value": f"{number} c"})
+                nursery.start_soon(sender.call, doing(emit("p", f"{number} d")))
+                nursery.start_soon(runtime.hibernate, ref)
+                await trio.sleep(1)
+                await ref.resume()
+            await runtime.thaw(ref)
+            await quiet(ref, sender)
+        assert sorted(ref.state().log) == sorted(f"{number} {letter}" for number in range(20) for letter in "abcd")
+
+
+@pytest.mark.parametrize("place", ["tree", "later"])
+async def test_it_is_woken_also_if_whoever_asked_for_it_is_cancelled(place: str) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    tree = Supervisor(puppets("p", "x")) if place == "tree" else None
+    async with open_runtime(tree, storage=storage) as runtime:
+        if place == "later":
+            await runtime.start_agent(Puppet, "p")
+        ref = runtime.ref("p", Puppet)
+        await ref.call("note", value="a")
+        for seconds in (1, 3, 3.9):
+            await _asleep(runtime)
+            storage.faults[:] = [Fault(name, "delay", delay=2.0, call=None) for name in ("claim", "load")]
+            with trio.move_on_after(seconds) as scope:
+                await ref.call("note", value="cancelled")
+            assert scope.cancelled_caught
+            await trio.sleep(5)
+            storage.faults.clear()
+            assert ref.status().state == "running"
+            assert ref.state().log == ("a",)
+        await runtime.hibernate(ref)
+    async with open_runtime(tree, storage=storage) as runtime:
+        assert (await runtime.ref("p", Puppet).call("note", value="b")).log == ("a", "b")

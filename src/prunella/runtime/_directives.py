@@ -132,7 +132,8 @@ def _to_agent(
         return
     effect = Effect(server, directive, delivery, settling, index, signal)
     runtime = server.runtime
-    deliver = partial(runtime.accept_awake, target.address) if server.is_durable else target.accept
+    is_durable = server.is_durable or target.is_durable  # The target may sleep by then.
+    deliver = partial(runtime.accept_awake, target.address) if is_durable else target.accept
     in_order(life, target.address, effect, None, partial(deliver, sent))
 
 

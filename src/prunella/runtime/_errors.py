@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..agents import AgentError
+from ..storage import StorageError
+from ..supervision import AlreadyStarted, InvalidSpec, StartFailed
 
-__all__ = ["DirectiveFailed", "EffectsRunning", "Hibernated", "Overflow", "TooManyWaiters"]
+__all__ = ["DirectiveFailed", "EffectsRunning", "Hibernated", "Overflow", "TooManyWaiters", "error_of_start"]
 
 
 class DirectiveFailed(AgentError):
@@ -77,3 +79,13 @@ class Hibernated(AgentError):
 
     def __str__(self) -> str:
         return f"agent {self.address} is hibernated: read its state with runtime.state_at()"
+
+
+def error_of_start(error: BaseException | None) -> Exception | None:
+    """Why a start failed, if it did: what the agent or its spec has to say, else that it failed."""
+    if isinstance(error, StartFailed) and isinstance(
+        error.__cause__, AgentError | InvalidSpec | AlreadyStarted | StorageError
+    ):
+        return error.__cause__
+    assert error is None or isinstance(error, Exception)
+    return error

@@ -9,7 +9,7 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent, MailboxFull
+from ..agents import Address, Agent, AgentStopped, MailboxFull
 from ..conversion import to_data
 from ..errors import InvalidArgument
 from ..signals import Signal, SignalType, type_of
@@ -111,7 +111,7 @@ class AgentRef(Generic[A]):
         await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.effects >= server.spec.effects or not server.offer(delivery):
-            await server.accept_from_outside(delivery)
+            await self._accept(server, delivery)
 
     @enable_ki_protection
     def cast_nowait(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> None:
@@ -206,7 +206,7 @@ class AgentRef(Generic[A]):
             server.handle(delivery)
             ask.release()
         else:
-            await server.accept_from_outside(delivery)
+            await self._accept(server, delivery)
         try:
             return await answer.wait()
         except BaseException:
@@ -214,8 +214,19 @@ class AgentRef(Generic[A]):
             ask.over = True
             raise
 
+    async def _accept(self, server: AgentServer, delivery: Delivery) -> None:
+        while True:
+            try:
+                await server.accept_from_outside(delivery)
+            except AgentStopped:
+                if not server.is_leaving:
+                    raise
+                server = await self._awake()  # It has left memory while this waited for room.
+            else:
+                return
+
     async def _deliver(self, server: AgentServer, delivery: Delivery, answer: Answer) -> A:
-        await server.accept_from_outside(delivery)
+        await self._accept(server, delivery)
         try:
             state: A = await answer.wait()
         except BaseException:

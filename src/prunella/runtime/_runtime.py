@@ -29,13 +29,11 @@ from ..conversion import Map
 from ..dispatch import Dispatcher
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal, new_id
-from ..storage import StorageError
 from ..supervision import (
     AlreadyStarted,
     ExitReason,
     InvalidSpec,
     Shutdown,
-    StartFailed,
     SupervisorStopped,
     TreeNode,
     tree,
@@ -45,6 +43,7 @@ from ..supervision._info import picture
 from ..telemetry import Event, Listeners
 from ._actions import Actions
 from ._delivery import Answer, Delivery
+from ._errors import error_of_start
 from ._family import Families
 from ._recorder import Recorder
 from ._ref import AgentRef
@@ -223,7 +222,7 @@ class Runtime(StoredAgents):
             raise AlreadyStarted(spec.id, self.ref_to(server))  # type: ignore[arg-type]  # here a ref
         request = Request(Verb.START, spec)
         self._started_later.core.ask(request)
-        error = _error_of(request)
+        error = error_of_start(request.error)
         if error is not None:
             raise error
         assert request.slot is not None
@@ -253,7 +252,7 @@ class Runtime(StoredAgents):
             ended(error)
             return None
         if request.answered:
-            ended(_error_of(request))
+            ended(error_of_start(request.error))
         else:
             request.ended = ended
         return request
@@ -486,8 +485,15 @@ class Runtime(StoredAgents):
 
     async def accept_awake(self, address: Address, delivery: Delivery) -> None:
         """Puts a signal into the mailbox of an agent, which comes back for it."""
-        server = await self.awake(address)
-        await server.accept(delivery)
+        while True:
+            server = await self.awake(address)
+            try:
+                await server.accept(delivery)
+            except AgentStopped:
+                if not server.is_leaving:
+                    raise
+            else:
+                return
 
     def class_named(self, name: str) -> type[Agent] | None:
         """The class of that name which runs here, if one does."""
@@ -562,6 +568,8 @@ class Runtime(StoredAgents):
             self.families.started(server)
         if self.keys and (keyed := self._keyed(server.address)) is not None:
             keyed.watch(server)
+        if self.durability is not None and server.is_durable:
+            self.durability.sleepers.remove(server.address)  # whoever has started it
         self.reports.life_began(server)
 
     def forget_server(self, server: AgentServer) -> None:
@@ -725,7 +733,7 @@ class _StartRequest(Request):
 
     def wake(self) -> bool:
         if self.answered and self.ended is not None:
-            self.ended(_error_of(self))
+            self.ended(error_of_start(self.error))
         return False
 
 
@@ -734,14 +742,3 @@ def _is_taken(server: AgentServer, signal: Signal) -> bool:
         return server.offer_nowait(Delivery(signal))
     except PrunellaError:  # of one that is durable, and cannot be reached now
         return False
-
-
-def _error_of(request: Request) -> Exception | None:
-    """Why a start failed, if it did: what the agent or its spec has to say, else that it failed."""
-    error = request.error
-    if isinstance(error, StartFailed) and isinstance(
-        error.__cause__, AgentError | InvalidSpec | AlreadyStarted | StorageError
-    ):
-        return error.__cause__
-    assert error is None or isinstance(error, Exception)
-    return error

@@ -15,8 +15,10 @@ from ..agents._turns import definition_of
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
 from ..storage import AgentKey, AgentRecord, Storage, StorageError, agent_of, restored_state
+from ..supervision import AlreadyStarted
 from ..supervision._core import Request, Verb
 from ._delivery import Answer
+from ._errors import error_of_start
 from ._journal import Journal
 from ._spec import AgentSpec
 from ._spec_data import bond_of, spec_from_data, subscribed_by
@@ -200,31 +202,34 @@ class Sleepers:
 
     async def _wake(self, address: Address, sleeper: _Sleeper) -> None:
         sleeper.waking = []
+        answer = Answer()
+
+        def over(error: Exception | None) -> None:
+            self._has_woken(address, sleeper, error)
+            answer.give(error)
+
         try:
-            if sleeper.life is not None:
-                await self._start_again(sleeper.life)
-            else:
-                spec = sleeper.spec or await self._stored_spec(address)
-                await self._runtime.start_spec(spec)
-        except RestoreFailed as error:
+            spec = sleeper.spec or await self._stored_spec(address)
+        except BaseException as error:
+            self._has_woken(address, sleeper, error)
+            raise
+        # Whoever asked for it may be cancelled meanwhile; it is woken all the same.
+        if sleeper.life is None:
+            self._runtime.begin_start(spec, over)
+        else:
+            request = Request(Verb.RESTART, sleeper.life.slot.spec.id, lambda: over(error_of_start(request.error)))
+            sleeper.life.host.core.ask(request)
+        failure: Exception | None = await answer.wait()
+        if failure is not None and not isinstance(failure, AlreadyStarted):  # somebody else was faster
+            raise failure
+
+    def _has_woken(self, address: Address, sleeper: _Sleeper, error: BaseException | None) -> None:
+        waiting, sleeper.waking = sleeper.waking, None
+        if isinstance(error, RestoreFailed):
             sleeper.quarantine = error
             self._runtime.reports.quarantined_asleep(address, error)
-            raise
-        finally:
-            waiting, sleeper.waking = sleeper.waking, None
-            if self._by_address.get(address) is sleeper and self._runtime.find(address) is not None:
-                self.remove(address)
-            for answer in waiting:
-                answer.give(None)
-
-    async def _start_again(self, life: HostedLife) -> None:
-        """Starts a child of a supervisor of the user's own again."""
-        request = _Restart(Verb.RESTART, life.slot.spec.id)
-        life.host.core.ask(request)
-        if not request.answered:
-            await request.answer_to_come.wait()
-        if request.error is not None:
-            raise request.error
+        for answer in waiting or ():
+            answer.give(None)
 
     async def _stored_spec(self, address: Address) -> AgentSpec[Any]:
         key = self.key_of(address)
@@ -361,20 +366,6 @@ class Sleepers:
     def _is_due(self, due: datetime, address: Address) -> None:
         heapq.heappush(self._due, (due, next(self._numbers), address))
         self._set_timer()
-
-
-@final
-class _Restart(Request):
-    """The restart of a child that somebody waits for."""
-
-    __slots__ = ("answer_to_come",)
-
-    def __init__(self, verb: Verb, subject: Any) -> None:
-        super().__init__(verb, subject)
-        self.answer_to_come = Answer()
-
-    def wake(self) -> bool:
-        return self.answered and self.answer_to_come.give(None)
 
 
 def _about(error: Any, address: Address) -> Any:
