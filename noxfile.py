@@ -157,3 +157,19 @@ def soak(session: nox.Session) -> None:
             *others,
             silent=True,  # only the round that fails is of interest, and nox prints that one
         )
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Kill processes with durable agents 5 000 times, and look for what is lost, invented or counted twice.
+
+    `nox -s torture -- 100000` kills as often as that; further arguments go to pytest.
+    """
+    session.install(EXTRAS, *group("test"))
+    counts = [argument for argument in session.posargs if argument.isdecimal()]
+    others = [argument for argument in session.posargs if not argument.isdecimal()]
+    kills = int(counts[0]) if counts else 5000
+    # Many short lives of a database, each with other chances: an old one has everything in its history.
+    for seed in range(1, max(2, kills // 500 + 1)):
+        env = {"PRUNELLA_KILLS": str(min(kills, 500)), "PRUNELLA_SEED": str(seed)}
+        session.run("pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/durability/test_kills.py", *others, env=env)
