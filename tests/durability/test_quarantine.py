@@ -98,6 +98,19 @@ async def test_a_start_of_such_an_agent_raises() -> None:
         with pytest.raises(RestoreFailed):
             await runtime.start_agent(Puppet, "p")
         assert runtime.agents() == ()
+        with pytest.raises(RestoreFailed):
+            await runtime.ref("p", Puppet).call("note", value="x")
+        storage.faults.clear()
+        await runtime.retry("p")
+        assert runtime.ref("p", Puppet).state().log == ("a",)
+
+
+async def test_it_can_be_started_after_it_was_repaired() -> None:
+    storage = await _stored()
+    _torn(storage)
+    async with open_runtime(storage=storage) as runtime:
+        with pytest.raises(RestoreFailed):
+            await runtime.start_agent(Puppet, "p")
         storage.faults.clear()
         assert (await runtime.start_agent(Puppet, "p")).state().log == ("a",)
 

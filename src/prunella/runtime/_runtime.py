@@ -172,13 +172,11 @@ class Runtime(StoredAgents):
         if server is None:  # It has started, has handled what waited, and has ended of it.
             return self.ref(spec.id, spec.agent, partition=spec.partition)
         if server.quarantine is not None:
+            assert self.durability is not None
             error = server.quarantine
-            server.is_leaving = True  # What is stored stays as it is.
-            self.begin_stop(server)
+            self.durability.sleepers.leave(server)  # What is stored stays as it is.
             await self.wait_gone(server)
             raise error
-        if self.durability is not None:
-            self.durability.sleepers.remove(spec.address)
         return self.ref_to(server)
 
     @enable_ki_protection
