@@ -466,3 +466,41 @@ async def test_it_is_woken_also_if_whoever_asked_for_it_is_cancelled(place: str)
         await runtime.hibernate(ref)
     async with open_runtime(tree, storage=storage) as runtime:
         assert (await runtime.ref("p", Puppet).call("note", value="b")).log == ("a", "b")
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all"])
+async def test_a_restart_of_its_group_while_it_sleeps_loses_nothing(strategy: str) -> None:
+    storage = MemoryStorage()
+    tree = Supervisor(puppets("p", "q"), strategy=strategy)
+    async with open_runtime(tree, storage=storage) as runtime:
+        p, q = runtime.ref("p", Puppet), runtime.ref("q", Puppet)
+        await p.call("note", value="a")
+        await _asleep(runtime)
+        with pytest.raises(AgentCrashed):
+            await q.call("boom")
+        await quiet(q)
+        assert (await p.call("note", value="b")).log == ("a", "b")
+        await _asleep(runtime)
+        assert (await p.call("note", value="c")).log == ("a", "b", "c")
+        await p.stop()
+        assert p.status().state == "stopped"
+        with pytest.raises(AgentStopped):
+            await p.call("note", value="d")
+    async with open_runtime(tree, storage=storage) as runtime:
+        assert runtime.ref("p", Puppet).state().log == ("a", "b", "c")
+
+
+async def test_a_supervisor_that_gives_up_takes_its_sleepers_along() -> None:
+    """Its parent starts it again, and them: they have what they had."""
+    storage = MemoryStorage()
+    inner = Supervisor(puppets("p", "q"), id="inner", max_restarts=0)
+    async with open_runtime(Supervisor([inner]), storage=storage) as runtime:
+        p, q = runtime.ref("p", Puppet), runtime.ref("q", Puppet)
+        await p.call("note", value="a")
+        await _asleep(runtime)
+        with pytest.raises(AgentCrashed):
+            await q.call("boom")
+        await quiet(q)
+        assert (await p.call("note", value="b")).log == ("a", "b")
+        await _asleep(runtime)
+        assert (await p.call("note", value="c")).log == ("a", "b", "c")
