@@ -11,6 +11,7 @@ from tests.durability.agents import (
     Task,
     World,
     copied,
+    forgiving,
     heard_types,
     past,
     puppets,
@@ -19,11 +20,19 @@ from tests.durability.agents import (
 )
 from tests.durability.filmed import filmed
 
-from prunella.agents import AgentCrashed, AgentStopped, Durable, MailboxFull
+from prunella.agents import (
+    AgentCrashed,
+    AgentStopped,
+    Durable,
+    InvalidSignalData,
+    MailboxFull,
+    Rejected,
+    UnhandledSignal,
+)
 from prunella.runtime import AgentSpec, open_runtime
 from prunella.signals import Signal
 from prunella.storage import AgentKey, CommitFailed, Duplicate, MemoryStorage, StorageUnavailable
-from prunella.supervision import Supervisor
+from prunella.supervision import AlreadyStarted, Backoff, Supervisor
 from prunella.testing.storage import Fault, FaultyStorage
 
 # `cast` returns after the signal is stored.
@@ -373,3 +382,86 @@ async def test_a_call_in_doubt_is_read_again(kind: str) -> None:
         expected = ("a", "b", "c") if kind == "lost_answer" else ("a", "c")
         assert (await ref.call("note", value="c")).log == expected
         assert ref.status().restarts == 0
+
+
+# R5: what a caller gets.
+
+
+@pytest.mark.parametrize("verb", ["call", "ask", "call_settled"])
+@pytest.mark.parametrize(
+    ("type", "data", "error"),
+    [
+        ("refuse", {}, Rejected),
+        ("nobody.hears", {}, UnhandledSignal),
+        ("number", {"number": "x"}, InvalidSignalData),
+        ("boom", {}, AgentCrashed),
+    ],
+)
+async def test_whoever_waits_hears_at_once_what_became_of_its_turn(
+    verb: str, type: str, data: dict[str, Any], error: type[Exception]
+) -> None:
+    async with open_runtime(Supervisor(puppets("p")), storage=MemoryStorage()) as runtime:
+        ref = runtime.ref("p", Puppet)
+        before = trio.current_time()
+        with pytest.raises(error):
+            await getattr(ref, verb)(type, data)
+        assert trio.current_time() - before < 0.1
+        assert ref.state() == Puppet()
+        assert (await ref.call("note", value="a")).log == ("a",)
+
+
+@pytest.mark.parametrize("type", ["refuse", "nobody.hears", "number"])
+async def test_a_cast_does_not_look_and_the_error_policy_is_asked(type: str) -> None:
+    tree = Supervisor(puppets("p", error_policy=forgiving))
+    async with open_runtime(tree, storage=MemoryStorage()) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.cast(type, {"number": "x"})
+        await quiet(ref)
+        assert [entry.split()[0] for entry in ref.state().log] == ["policy"]
+        assert ref.status().restarts == 0
+
+
+async def test_whoever_waits_behind_a_crash_goes_on_waiting() -> None:
+    async with open_runtime(Supervisor(puppets("p", backoff=Backoff(5, 5))), storage=MemoryStorage()) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.suspend()
+        async with trio.open_nursery() as nursery:
+            crash = Task(nursery, ref.call, "boom")
+            await settle()
+            call = Task(nursery, ref.call, "note", value="a")
+            await settle()
+            ask = Task(nursery, ref.ask, "echo", value=1)
+            await settle()
+            await ref.cast("note", value="b")
+            await ref.resume()
+            await trio.sleep(1)
+            assert isinstance(crash.error, AgentCrashed)
+            assert call.is_waiting
+        assert call.value.log == ("a",)
+        assert ask.value == 1
+        await quiet(ref)
+        assert ref.state().log == ("a", "echo 1", "b")
+
+
+async def test_calls_and_casts_are_handled_in_the_order_in_which_they_were_accepted() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(Supervisor(puppets("p")), storage=storage) as runtime:
+        ref = runtime.ref("p", Puppet)
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                if number % 3:
+                    await ref.cast("note", value=str(number))
+                else:
+                    nursery.start_soon(ref.call, "note", {"value": str(number)})
+                    await settle()
+        await quiet(ref)
+        assert ref.state().log == tuple(str(number) for number in range(30))
+
+
+async def test_an_id_that_is_in_use_is_refused_with_its_ref() -> None:
+    async with open_runtime(Supervisor(puppets("p")), storage=MemoryStorage()) as runtime:
+        await runtime.ref("p", Puppet).call("note", value="a")
+        with pytest.raises(AlreadyStarted) as refused:
+            await runtime.start_agent(Puppet, "p")
+        assert refused.value.child == runtime.ref("p", Puppet)
+        assert runtime.ref("p", Puppet).state().log == ("a",)
