@@ -85,6 +85,7 @@ class Client:
         assert self.errors == []
         self.errors = errors
         await trio.sleep(60)
+        assert (await runtime.outbox()).count == 0
 
     def check(self, a: Counter, b: Counter) -> None:
         counted = (*a.counted, *b.counted)
@@ -160,8 +161,8 @@ async def test_while_the_storage_is_away_all_are_told_so_and_afterwards_all_is_w
         a, b = runtime.ref("a", Counter), runtime.ref("b", Counter)
         await client.ask(a.call, "before", to="b", works=True)
         storage.faults.append(Fault("*", FaultKind.UNAVAILABLE, call=None))
-        for ref in (a, b):
-            for verb in (ref.call, ref.cast, ref.ask, ref.call):
+        for ref, verbs in ((a, (a.call, a.cast, a.ask)), (b, (b.cast, b.call, b.ask))):
+            for verb in verbs:
                 with pytest.raises(StorageUnavailable), trio.fail_after(10):
                     await verb("count", name="lost")
             # What is known to be down is told at once.
