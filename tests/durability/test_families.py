@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import trio
-from tests.durability.agents import Listening, Puppet, copied, doing, puppets, quiet
+from tests.durability.agents import Listening, Puppet, World, copied, doing, forgiving, puppets, quiet
 from tests.durability.filmed import filmed
 
 from prunella.agents import Address, AdoptChild, AgentCrashed, Emit, SpawnAgent, Stop, StopChild
 from prunella.runtime import AgentSpec, open_runtime
-from prunella.storage import AgentKey, MemoryStorage
+from prunella.storage import AgentKey, MemoryStorage, state_at
 from prunella.supervision import Supervisor
 
 
@@ -192,6 +192,45 @@ async def test_a_sleeping_child_can_be_stopped_by_its_parent() -> None:
         assert runtime.ref("p/c", Puppet).status().state == "stopped"
         assert (await p.call("look")).log[-1] == "None []"
         assert "exited c shutdown []" in p.state().log
+
+
+async def test_a_child_is_stopped_once_whenever_the_process_is_killed() -> None:
+    storage, copies = filmed()
+    tree = _parents(error_policy=forgiving)
+    async with open_runtime(tree, storage=storage) as runtime:
+        p = runtime.ref("p", Listening)
+        await p.call_settled(doing(SpawnAgent(Puppet, tag="c")))
+        await quiet(p)
+        first = len(copies)
+        await p.call(doing(StopChild("c"), note="go"))
+        await trio.sleep(1)
+        await quiet(p)
+    for killed in copies[first:]:
+        async with open_runtime(tree, storage=killed) as runtime:
+            p = runtime.ref("p", Listening)
+            await trio.sleep(1)
+            await quiet(p)
+            assert "policy" not in " ".join(p.state().log)
+            if "go" in p.state().log:
+                assert (await p.call("look")).log[-1] == "None []"
+                assert [ref.id for ref in runtime.agents()] == ["p", "q"]
+                assert runtime.agents(hibernated=True) == ()
+
+
+async def test_nobody_hears_of_an_end_that_is_only_that_of_the_process(outside: World) -> None:
+    storage = MemoryStorage()
+    outside.seconds = 3
+    async with open_runtime(_parents(), storage=storage) as runtime:
+        p = runtime.ref("p", Listening)
+        await p.call_settled(doing(SpawnAgent(Puppet, tag="c")))
+        await p.call_settled(doing(SpawnAgent(Listening, tag="d", on_parent_death="emit")))
+        await quiet(p, runtime.ref("p/c", Puppet), runtime.ref("p/d", Listening))
+        busy = await runtime.start_agent(Puppet, "busy")
+        await busy.call("pay", amount=1)  # the children have ended when this has, three seconds later
+    for id, kept in (("p", "exited"), ("p/d", "orphaned")):
+        assert kept not in " ".join((await state_at(storage, Listening, id)).log)
+    async with open_runtime(_parents(), storage=storage) as runtime:
+        assert await _family(runtime) == ("None ['c', 'd']", "p []")
 
 
 # Adoption.

@@ -24,7 +24,7 @@ from tests.durability.filmed import filmed
 
 from prunella.agents import AgentCrashed, Cancel, Cron, Run, Schedule, on
 from prunella.runtime import AgentSpec, open_runtime
-from prunella.storage import MemoryStorage
+from prunella.storage import AgentKey, MemoryStorage
 from prunella.supervision import Supervisor
 
 # One-shots.
@@ -136,6 +136,23 @@ async def test_a_signal_that_is_scheduled_has_one_id_however_often_it_is_sent() 
         ids |= {entry.turn.signal.id for entry in await past(kept, Puppet, "p") if entry.turn.signal.type == "tick"}
     (id,) = ids
     assert id[14] == "8"
+
+
+async def test_what_a_tick_leaves_behind_is_stored_with_its_turn() -> None:
+    storage = MemoryStorage()
+    key = AgentKey("default", None, "p")
+    async with open_runtime(Supervisor(puppets("p")), storage=storage, epoch=EPOCH) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.call(doing(Schedule(60, "tick"), Schedule(600, "tick", key="t"), Cron("* * * * *", "tick", key="c")))
+        await ref.wait_for(lambda state: len(state.log) == 2)
+        stored = await storage.load(key)
+        assert stored is not None
+        assert {each.key: each.due for each in stored.schedules} == {"t": later(minutes=10), "c": later(minutes=2)}
+        await ref.call(doing(Cancel("c")))
+        await trio.sleep(600)
+        stored = await storage.load(key)
+        assert stored is not None
+        assert stored.schedules == ()
 
 
 # Cron and its misfires, R17.
