@@ -112,17 +112,21 @@ def bench(session: nox.Session) -> None:
     chosen = [argument for argument in session.posargs if argument in files]
     options = [argument for argument in session.posargs if argument not in files]
     for name in chosen or files:
-        peers = ["--triotp", python_with_triotp(session)] if name in ("supervision", "agents") else []
+        peer = PEERS.get(name)
+        peers = [] if peer is None else [f"--{peer}", python_with(session, peer)]
         session.run("python", str(files[name]), *peers, *options)
 
 
-def python_with_triotp(session: nox.Session) -> str:
+PEERS = {"supervision": "triotp", "agents": "triotp", "durability": "dbos"}
+
+
+def python_with(session: nox.Session, peer: str) -> str:
     """What is compared with must not choose our versions: it gets an environment of its own."""
-    environment = Path(session.virtualenv.location) / "triotp"
+    environment = Path(session.virtualenv.location) / peer
     python = environment / session.virtualenv.bin_paths[0].rpartition(os.sep)[2] / "python"
     if not python.exists():
         session.run("python", "-m", "venv", str(environment))
-    session.run(str(python), "-m", "pip", "install", "--quiet", *group("triotp"), external=True)
+    session.run(str(python), "-m", "pip", "install", "--quiet", *group(peer), external=True)
     return str(python)
 
 

@@ -27,6 +27,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -131,12 +132,13 @@ async def sleeping(number: int) -> float:
     return (after - before) / number
 
 
-DBOS = '''
+DBOS = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from dbos import DBOS, DBOSConfig
 path, callers, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-dbos = DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{path}", "log_level": "ERROR", "run_admin_server": False})
+config = {"name": "bench", "system_database_url": f"sqlite:///{path}", "log_level": "ERROR", "run_admin_server": False}
+dbos = DBOS(config=config)
 @DBOS.step()
 def step(ticket): return ticket
 @DBOS.workflow()
@@ -151,7 +153,7 @@ with ThreadPoolExecutor(callers) as pool:
     list(pool.map(work, range(callers)))
 print("seconds", (time.perf_counter() - begin) / number)
 DBOS.destroy()
-'''
+"""
 
 
 def with_dbos(python: str, directory: Path, callers: int, number: int) -> float:
@@ -202,7 +204,7 @@ def main() -> None:
         }
         for callers, agents in CALLS:
             label = f"durable, {callers} callers of {agents} agents"
-            measures[label] = lambda callers=callers, agents=agents: durable(directory, callers, agents)  # type: ignore[misc]
+            measures[label] = partial(durable, directory, callers, agents)
         measures["plain, 100 callers of 100 agents"] = lambda: plain(100, 100)
         if options.dbos:
             measures["DBOS, 1 caller"] = lambda: with_dbos(options.dbos, directory, 1, 200)
@@ -227,10 +229,12 @@ def main() -> None:
             print(f"back after {turns} turns: {seconds * 1e3:.1f} ms" + (" (budget 20)" if turns == 10_000 else ""))
         print(f"a sleeping agent takes {trio.run(sleeping, 10_000):.0f} bytes")
         if options.plot:
-            rates = {callers: 1e6 / middle[f"durable, {callers} callers of {callers} agents"] for callers in (1, 10, 100, 1_000)}
+            rates = {
+                callers: 1e6 / middle[f"durable, {callers} callers of {callers} agents"]
+                for callers in (1, 10, 100, 1_000)
+            }
             draw(options.plot, rates, restores)
 
 
 if __name__ == "__main__":
     main()
-
