@@ -199,8 +199,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.directory, prefix=".durability-bench-") as name:
         directory = Path(name)
         measures: dict[str, Callable[[], float]] = {
-            "SQLite, transactions of 1": lambda: sqlite_alone(directory, 1),
-            "SQLite, transactions of 100": lambda: sqlite_alone(directory, 100),
+            "SQLite, transactions of 1": lambda: sqlite_alone(directory, 1)[0],
+            "SQLite, transactions of 100": lambda: sqlite_alone(directory, 100)[0],
         }
         for callers, agents in CALLS:
             label = f"durable, {callers} callers of {agents} agents"
