@@ -9,7 +9,7 @@ import trio
 from tests.durability.agents import Listening, Puppet, World, copied, doing, forgiving, puppets, quiet
 from tests.durability.filmed import filmed
 
-from prunella.agents import Address, AdoptChild, AgentCrashed, Emit, SpawnAgent, Stop, StopChild
+from prunella.agents import Address, AdoptChild, AgentCrashed, AgentNotFound, Emit, SpawnAgent, Stop, StopChild
 from prunella.runtime import AgentSpec, open_runtime
 from prunella.storage import AgentKey, MemoryStorage, state_at
 from prunella.supervision import Supervisor
@@ -138,6 +138,33 @@ async def test_a_sleeping_child_learns_of_its_parents_death(policy: Any) -> None
     async with open_runtime(storage=storage) as runtime:
         ids = [ref.id for ref in runtime.agents(hibernated=True)]
         assert ids == ([] if policy == "stop" else ["p/c"])
+
+
+@pytest.mark.parametrize("policy", ["stop", "continue", "emit"])
+async def test_a_child_whose_parent_is_not_there_any_more_is_an_orphan(policy: Any) -> None:
+    """The parent is not durable: it has ended with its process."""
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage) as runtime:
+        p = await runtime.start_agent(Puppet, "p", durable=False)
+        await p.call_settled(doing(SpawnAgent(Listening, tag="c", on_parent_death=policy)))
+        await quiet(runtime.ref("p/c", Listening))
+    async with open_runtime(storage=storage) as runtime:
+        child = runtime.ref("p/c", Listening)
+        if policy == "stop":
+            with pytest.raises(AgentNotFound):
+                await child.call("look")
+            # Where it has its parent again, it is there.
+            await runtime.start_agent(Puppet, "p", durable=False)
+            assert (await child.call("look")).log[-1] == "p []"
+            return
+        assert (await child.call("look")).log[-1] == "None []"
+        await quiet(child)
+        assert ("orphaned p c None" in child.state().log) == (policy == "emit")
+        await trio.sleep(1)
+    async with open_runtime(storage=storage) as runtime:
+        child = runtime.ref("p/c", Listening)
+        await child.call("look")
+        assert child.state().log.count("orphaned p c None") == (policy == "emit")
 
 
 async def test_a_sleeping_parent_is_told_that_a_child_has_exited() -> None:

@@ -273,9 +273,11 @@ class Families:
         if family.bond is not None and self._untie(server.address, family.bond) and server.restarts >= 0:
             self._tell_parent(server, family.bond, reason)
         for address in family.children.values():
-            theirs = self.family(address)
+            theirs, child = self.family(address), self._runtime.find(address)
+            if self._runtime.is_closing and (child is None or child.is_durable):
+                continue  # It may have its parent again in the next process, and learns there if it has not.
             if theirs is not None and theirs.bond is not None and theirs.bond.parent == server.address:
-                self._orphan(address, theirs, server.address, reason, self._runtime.find(address))
+                self._orphan(address, theirs, server.address, reason, child)
 
     def _comes_back(self, server: AgentServer) -> bool:
         if not server.is_durable:
