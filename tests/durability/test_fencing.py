@@ -166,6 +166,23 @@ async def test_who_cannot_reach_the_storage_has_lost_its_agents_to_whoever_can()
                 assert second.ref("a", Counter).state().counted == ("x", "y")
 
 
+async def test_what_was_sent_to_an_agent_that_another_process_has_started_is_sent_by_whoever_takes_over() -> None:
+    async with MemoryStorage() as storage:
+        async with process(storage, AgentSpec(Counter, "a"), agents=[Counter]) as second:
+            async with process(storage, AgentSpec(Counter, "a")) as first:
+                await first.start_agent(Counter, "b")
+                await first.ref("b").suspend()
+                for number in range(3):
+                    await first.ref("a").call("count", name=str(number), to="b")
+                await second.ref("a").wait_stopped()
+                # The second one takes it back, and has never heard of b.
+                await second.start_agent(Counter, "a")
+                state = await second.ref("a", Counter).call("count", name="3", to="b")
+                await trio.sleep(10)
+                assert state.counted == ("0", "1", "2", "3")
+                assert (await second.state_at("b")).noted == state.counted
+
+
 MOVES = st.tuples(st.integers(0, 2), st.sampled_from(["start", "call", "call", "cast", "cast", "wait", "hibernate"]))
 
 

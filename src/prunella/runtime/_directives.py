@@ -9,6 +9,7 @@ import attrs
 
 from ..agents import (
     AdoptChild,
+    AgentNotFound,
     Ask,
     Cancel,
     Cron,
@@ -98,7 +99,7 @@ def _emit(
     if target is None or not target.is_open:
         effect = Effect(server, directive, delivery, settling, index, signal)
         absent = runtime.absent(address)
-        if runtime.can_wake(address) or (server.is_durable and isinstance(absent, Fenced)):
+        if runtime.can_wake(address) or (server.is_durable and isinstance(absent, AgentNotFound | Fenced)):
             sent = Delivery(signal, ask=delivery.ask)
             in_order(life, address, effect, None, partial(runtime.accept_awake, address, sent))
         else:

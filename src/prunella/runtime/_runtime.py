@@ -473,13 +473,18 @@ class Runtime(StoredAgents):
                 return await self.durability.sleepers.wake(address)
             keyed = self._keyed(address) if self.keys else None
             if keyed is None:
-                raise self.absent(address) if server is None else server.stopped_error()
-            if server is not None:
+                absent = self.absent(address) if server is None else server.stopped_error()
+                if not (isinstance(absent, AgentNotFound) and await self._was_started_elsewhere(address)):
+                    raise absent
+            elif server is not None:
                 if not server.is_leaving:
                     raise server.stopped_error()
                 await self.wait_gone(server)
             else:
                 await keyed.wake(address)
+
+    async def _was_started_elsewhere(self, address: Address) -> bool:
+        return self.durability is not None and await self.durability.sleepers.look_for(address)
 
     async def accept_awake(self, address: Address, delivery: Delivery) -> None:
         """Puts a signal into the mailbox of an agent, which comes back for it."""

@@ -123,6 +123,16 @@ class Sleepers:
             if due.key.address in self:
                 heapq.heappush(self._due, (due.due, next(self._numbers), due.key.address))
 
+    async def look_for(self, address: Address) -> bool:
+        """Whether another runtime of the name has started such an agent since this one was opened."""
+        record = await self._storage.find(self.key_of(address))
+        if record is None or record.spec is None:
+            return False
+        if address not in self and self._runtime.find(address) is None:
+            self._add(address, _Sleeper(subscribe=subscribed_by(record.spec)))
+            self._runtime.families.sleeps(address, bond_of(record.spec))
+        return True
+
     async def begin(self) -> None:
         """The tree has started: what it does not have, and has something to do, is started too."""
         working, self._working = self._working, []
