@@ -170,3 +170,27 @@ async def test_who_waits_for_an_agent_that_cannot_be_read_is_told_why() -> None:
                     await verb("count", name="x")
 
             nursery.start_soon(wait)
+
+
+@pytest.mark.slow
+async def test_processes_that_die_one_after_another_bury_nothing_that_they_have_not_tried() -> None:
+    storage = MemoryStorage()
+    names = [str(number) for number in range(2_500)]
+    async with opened(storage, AgentSpec(Counter, "a", mailbox=5_000)) as runtime:
+        ref = runtime.ref("a", Counter)
+        await ref.suspend()
+        for name in names:
+            await ref.cast("note", name=name)
+        killed = copied(storage)
+    for _ in range(4):
+        async with opened(killed) as runtime:
+            await runtime.ref("a").suspend()
+            await trio.sleep(10)
+            killed = copied(killed)
+    async with opened(killed) as runtime:
+        ref = runtime.ref("a", Counter)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(ref.cast, "note", name="last"))
+            await trio.sleep(100)
+        assert list(ref.state().noted) == [*names, "last"]
+        assert await runtime.dead_letters("a") == ()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from ..agents import Fenced, RestoreFailed
 from ..signals import Signal
 from ..storage import (
     Commit,
+    Storage,
     StorageError,
-    StoredAgent,
-    StoredSignal,
     Write,
     agent_of,
     restored_state,
@@ -33,8 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["DurableLife", "open_stored"]
 
 _SECONDS_TO_SETTLE = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 _MOST_SUSPECTS = 64
 """So many turns may be decided and not written; what waits behind them cannot have been in a turn."""
+_MOST_AT_ONCE = 1000
+"""So many waiting signals a storage gives with all else of an agent."""
 
 
 class DurableLife(AgentLife):
@@ -96,6 +97,9 @@ class DurableLife(AgentLife):
         assert server.runtime.durability is not None
         storage = server.runtime.durability.storage
         while server.mail.suspects:
+            if server.suspended:
+                await trio.sleep(_SECONDS_BETWEEN_LOOKS)  # What is not tried is not counted.
+                continue
             stored = server.mail.suspects[0]
             deliveries = stored.deliveries
             try:
@@ -109,14 +113,33 @@ class DurableLife(AgentLife):
                 else:
                     server.bury(stored)
             except StorageError:
-                await trio.sleep(0.5)
+                await trio.sleep(_SECONDS_BETWEEN_LOOKS)
                 continue
             except Fenced as error:
                 server.fenced(error)
                 return
             server.mail.suspects.popleft()
             await server.until_handled(stored.signal.id)
+        while not server.mail.is_all:
+            await self._take_page(storage)
         server.cleared()
+
+    async def _take_page(self, storage: Storage) -> None:
+        """Handles more of what waited, without counting: it was in nobody's turn."""
+        server = self.server
+        try:
+            stored = await storage.load(server.key)
+        except StorageError:
+            await trio.sleep(_SECONDS_BETWEEN_LOOKS)
+            return
+        except RestoreFailed as error:
+            server.lost(error)
+            return
+        waiting = () if stored is None else stored.waiting
+        server.take_page(waiting)
+        server.mail.is_all = len(waiting) < _MOST_AT_ONCE
+        for each in waiting:
+            await server.until_handled(each.signal.id)
 
     # Ending.
 
@@ -222,10 +245,11 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
                 server.open.cause_found(turn, commits[0].signal)
     was_unclean = before is not None and before.owner is not None
     waiting = stored.waiting
-    if len(waiting) == 1000:
-        waiting += await _rest(server, stored)
     number = _MOST_SUSPECTS if was_unclean else 0
-    server.mail.restore(waiting[:number], waiting[number:])
+    if len(waiting) < _MOST_AT_ONCE:
+        server.mail.restore(waiting[:number], waiting[number:])
+    else:
+        server.mail.restore(waiting[:number], (), is_all=False)
     server.is_loaded = True
 
 
@@ -237,19 +261,6 @@ async def _kept(server: DurableServer, turn: int) -> tuple[Commit, ...]:
         return await server.runtime.durability.storage.commits(server.key, after=turn - 1, limit=1)
     except (HistoryGone, RestoreFailed):
         return ()
-
-
-async def _rest(server: DurableServer, stored: StoredAgent) -> tuple[StoredSignal, ...]:
-    """More waits than is read at once."""
-    assert server.runtime.durability is not None
-    position = stored.waiting[-1].position
-    rest: list[StoredSignal] = []
-    while True:
-        taken = await server.runtime.durability.storage.take(server.key, server.claim, after=position, limit=1000)
-        rest += [attrs.evolve(each, deliveries=each.deliveries - 1) for each in taken]
-        if len(taken) < 1000:
-            return tuple(rest)
-        position = taken[-1].position
 
 
 async def _written(server: DurableServer, write: Write) -> None:

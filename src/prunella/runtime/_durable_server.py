@@ -7,7 +7,7 @@ ledger, the journal writes them, and `publish` does what follows, in their order
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
@@ -313,6 +313,11 @@ class DurableServer(AgentServer):
         """A signal that waits in the storage comes into memory, unless it is there. See `Mail.put_stored`."""
         if self.mail.put_stored(signal, deliveries, is_suspect=is_suspect):
             self._wake()
+
+    def take_page(self, waiting: Iterable[StoredSignal]) -> None:
+        """More of what waits in the storage comes into memory."""
+        self.mail.put_page(waiting)
+        self._wake()
 
     def put_control_first(self, delivery: Delivery) -> None:
         """A signal of the runtime whose turn was taken back comes first again."""

@@ -18,12 +18,14 @@ class Mail:
     """One queue, in the order in which signals were accepted.
 
     Attributes:
+        is_all: whether all that is stored is in memory, but suspects; what is not comes page by page, before all that
+            arrives.
         known: the ids of stored signals that are in memory, or in a turn that is not written yet.
         suspects: signals that waited when the process of the last owner ended. Each is counted before it is handled,
             alone: one of them may have been the end of it.
     """
 
-    __slots__ = ("_behind", "_own", "_queue", "_room", "known", "suspects")
+    __slots__ = ("_behind", "_own", "_queue", "_room", "is_all", "known", "suspects")
 
     def __init__(self) -> None:
         self._queue: deque[Delivery] = deque()
@@ -31,6 +33,7 @@ class Mail:
         self._behind: list[Delivery] | None = []
         self._own: set[str] = set()
         self._room: trio.Event | None = None
+        self.is_all = True
         self.known: set[str] = set()
         self.suspects: deque[StoredSignal] = deque()
 
@@ -90,21 +93,31 @@ class Mail:
 
     # What is stored.
 
-    def restore(self, suspects: Iterable[StoredSignal], waiting: Iterable[StoredSignal]) -> None:
+    def restore(
+        self, suspects: Iterable[StoredSignal], waiting: Iterable[StoredSignal], *, is_all: bool = True
+    ) -> None:
         """It is known what is stored. All that has arrived meanwhile waits behind it.
 
         Args:
             suspects: what may have been the end of the last owner.
             waiting: what waits behind them, in order.
+            is_all: whether that is all.
         """
+        self.is_all = is_all
         behind, self._behind = self._behind, []
         self.suspects.extend(suspects)
         self.known.update(stored.signal.id for stored in self.suspects)
         for stored in waiting:
             self.put_stored(stored.signal, stored.deliveries)
         self._behind += behind or ()
-        if not self.suspects:
+        if is_all and not self.suspects:
             self.cleared()
+
+    def put_page(self, waiting: Iterable[StoredSignal]) -> None:
+        """More of what is stored, before all that has arrived meanwhile."""
+        for stored in waiting:
+            if stored.signal.id not in self.known:
+                self.put_stored(stored.signal, stored.deliveries, is_suspect=True)
 
     def is_under_way(self, id: str) -> bool:
         """Whether a suspect is still to be handled, before what waits behind it."""
