@@ -34,6 +34,22 @@ class Payer(Agent, name="payer", durable=True):
         return self.set(paid=(*self.paid, result))
 
 
+async def linger() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 0.5):
+            await trio.sleep_forever()
+
+
+class Lingering(Counter, name="lingering"):
+    """Takes its time to end."""
+
+    @on("linger")
+    def begin(self) -> Any:
+        return Run(linger)
+
+
 @asynccontextmanager
 async def process(storage: MemoryStorage, *specs: AgentSpec[Any], **options: Any) -> AsyncIterator[Runtime]:
     """A runtime with a view of the storage of its own, as in another process."""
@@ -181,6 +197,22 @@ async def test_what_was_sent_to_an_agent_that_another_process_has_started_is_sen
                 await trio.sleep(10)
                 assert state.counted == ("0", "1", "2", "3")
                 assert (await second.state_at("b")).noted == state.counted
+
+
+async def test_what_was_sent_to_one_that_is_about_to_end_here_is_sent_by_whoever_takes_over() -> None:
+    a, b = AgentSpec(Counter, "a"), AgentSpec(Lingering, "b")
+    async with MemoryStorage() as storage:
+        async with process(storage, a, b) as first:
+            await first.ref("b").call("linger")
+            async with process(storage, b):
+                with pytest.raises(Fenced):
+                    await first.ref("b").call("count", name="x")
+                assert first.ref("b").status().state != "stopped"
+                await first.ref("a").call("count", name="y", to="b")
+                await trio.sleep(5)
+        async with process(storage, a, b) as third:
+            await trio.sleep(5)
+            assert third.ref("b", Lingering).state().noted == ("y",)
 
 
 MOVES = st.tuples(st.integers(0, 2), st.sampled_from(["start", "call", "call", "cast", "cast", "wait", "hibernate"]))

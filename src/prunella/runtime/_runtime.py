@@ -514,11 +514,12 @@ class Runtime(StoredAgents):
     def absent(self, address: Address) -> AgentError:
         """The error about an agent that is not there."""
         server = self.find(address)
-        reason = self.gone(address) if server is None else server.ended
+        if server is not None:
+            return server.stopped_error()
+        reason = self.gone(address)
         if isinstance(reason, Shutdown) and isinstance(reason.detail, Fenced):
             return reason.detail
-        known = server is not None or reason is not None
-        error: AgentError = AgentStopped(reason) if known else AgentNotFound(address.id)
+        error: AgentError = AgentNotFound(address.id) if reason is None else AgentStopped(reason)
         error.address = address
         return error
 
