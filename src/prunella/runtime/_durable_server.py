@@ -53,7 +53,8 @@ from ._ledger import POLICY, RESTORED, Ledger, has_gone
 from ._mail import Mail
 from ._open_directives import OpenDirectives
 from ._plain_signal import make_plain
-from ._server import OUR_CODE, REFUSALS, AgentServer, decide, reason_data, settling_for
+from ._reason_data import reason_data
+from ._server import OUR_CODE, REFUSALS, AgentServer, decide, settling_for
 
 if TYPE_CHECKING:
     from ._effect import Effect

@@ -10,6 +10,7 @@ from ..conversion import Map
 from ..signals import Signal
 from ..supervision import ExitReason, Shutdown
 from ._bonds import QUIET, Birth, Bond, Family
+from ._reason_data import reason_data
 from ._spec import AgentSpec
 
 if TYPE_CHECKING:
@@ -286,7 +287,6 @@ class Families:
         return fence is not None or self._runtime.is_closing or self._runtime.sleeps(server.address)
 
     def _tell_parent(self, server: AgentServer, bond: Bond, reason: ExitReason) -> None:
-        from ._server import reason_data
 
         data = {
             "tag": bond.tag,
@@ -299,7 +299,6 @@ class Families:
     def _orphan(
         self, address: Address, family: Family, parent: Address, reason: ExitReason, child: AgentServer | None
     ) -> None:
-        from ._server import reason_data
 
         assert family.bond is not None
         tag, policy = family.bond.tag, family.bond.on_parent_death

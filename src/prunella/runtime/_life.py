@@ -14,6 +14,7 @@ from ..supervision import Crashed, ExitReason, InvalidSpec, Killed, Restart, Shu
 from ..supervision._life import GRACE, HostedLife
 from ..supervision._policies import BRUTAL_KILL
 from ..supervision._reasons import captured
+from ._reason_data import reason_data
 
 if TYPE_CHECKING:
     from ..supervision._live import LiveSupervisor
@@ -164,7 +165,6 @@ class AgentLife(HostedLife):
 
     def _say_stopping(self, reason: ExitReason) -> None:
         from ._delivery import Delivery
-        from ._server import reason_data
 
         server = self.server
         if server.hears("prunella.stopping"):
