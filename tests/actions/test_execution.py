@@ -17,6 +17,8 @@ from prunella.actions import (
     ActionContext,
     ActionError,
     ActionFailed,
+    ActionStarted,
+    ActionStopped,
     ActionTimeout,
     Failure,
     IdempotencyKey,
@@ -508,6 +510,27 @@ async def test_a_run_is_one_span_with_one_for_each_attempt(autojump_clock: trio.
     assert events[2].attributes["delay"] == 1.0
     assert events[1].attributes["max_attempts"] == 2
     assert "hunter2" not in repr(events)
+    assert "hunter2" not in repr([event.attributes for event in events])
+
+
+async def test_parameters_and_results_are_shown_when_they_are_asked_for() -> None:
+    events: list[Event] = []
+
+    @action
+    async def inner(number: int) -> int:
+        return number + 1
+
+    @action
+    async def outer(number: int) -> str:
+        return f"is {await run(inner, {'number': number})}"
+
+    async with open_runner(telemetry=[events.append], payloads=True) as runner:
+        assert await runner.run(outer, {"number": 1}) == "is 2"
+    started = [event.params for event in events if isinstance(event, ActionStarted)]
+    stopped = [event.value for event in events if isinstance(event, ActionStopped)]
+    assert started == [{"number": 1}, {"number": 1}]
+    assert stopped == [2, "is 2"]
+    assert "is 2" not in repr(events)
 
 
 async def test_runs_inside_a_run_are_heard_too() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import attrs
 
@@ -35,9 +36,15 @@ class ActionEvent(Event):
 
 @attrs.frozen(kw_only=True)
 class ActionStarted(ActionEvent):
-    """A run began: its parameters are valid."""
+    """A run began: its parameters are valid.
+
+    Attributes:
+        params: its parameters, of a runner that was opened with ``payloads=True``; else None.
+    """
 
     name: ClassVar[str] = "action.start"
+
+    params: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +55,7 @@ class ActionStopped(ActionEvent):
         duration: seconds since the start.
         attempts: how many attempts it took.
         directives: how many directives came with the value.
+        value: the result, of a runner that was opened with ``payloads=True``; else None.
     """
 
     name: ClassVar[str] = "action.stop"
@@ -55,6 +63,7 @@ class ActionStopped(ActionEvent):
     duration: float
     attempts: int
     directives: int = 0
+    value: Any = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)

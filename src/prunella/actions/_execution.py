@@ -143,7 +143,8 @@ class Execution:
             await pace()
         for listeners in self.listeners:
             if listeners:
-                self.span = Span(self.listeners, self.action.name, self.step, self.parent, self._agent)
+                shown = self.values if self.runner.payloads else None
+                self.span = Span(self.listeners, self.action.name, self.step, self.parent, self._agent, shown)
                 break
         outer = current_run.get()
         token = current_run.set(self)
@@ -167,7 +168,8 @@ class Execution:
         finally:
             current_run.reset(token)
         if self.span is not None:
-            self.span.stop(self.attempts, len(completed.directives))
+            value = completed.value if self.runner.payloads else None
+            self.span.stop(self.attempts, len(completed.directives), value)
         return completed
 
     def unresponsive(self) -> None:

@@ -52,6 +52,8 @@ class Runner:
         processes: int | None = None,
         telemetry: Iterable[Listener] = (),
         now: Callable[[], datetime] | None = None,
+        *,
+        payloads: bool = False,
     ) -> None:
         self._most_threads = threads
         self._most_processes = processes
@@ -60,6 +62,7 @@ class Runner:
         self._places: dict[Action[..., Any], tuple[trio.CapacityLimiter, int]] = {}
         self.listeners: tuple[Listeners, ...] = (Listeners(telemetry),) if telemetry else ()
         self.now = now or _now
+        self.payloads = payloads
         self.closed = False
 
     async def run(
@@ -206,7 +209,11 @@ class Runner:
 
 @asynccontextmanager
 async def open_runner(
-    *, threads: int = _THREADS, processes: int | None = None, telemetry: Iterable[Listener] = ()
+    *,
+    threads: int = _THREADS,
+    processes: int | None = None,
+    telemetry: Iterable[Listener] = (),
+    payloads: bool = False,
 ) -> AsyncIterator[Runner]:
     """Opens a runner: many runs share its threads, its worker processes and the limits of each action.
 
@@ -214,6 +221,7 @@ async def open_runner(
         threads: how many sync functions may run at a time.
         processes: how many functions with `cpu=True` may run at a time; None for as many as there are processors.
         telemetry: listeners, which hear of every run.
+        payloads: whether they see parameters and results, too. These may hold what belongs into no log.
 
     Raises:
         InvalidArgument: a limit is no whole number of at least 1.
@@ -221,7 +229,7 @@ async def open_runner(
     for name, value in (("threads", threads), ("processes", processes)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise InvalidArgument("open_runner", name, "a whole number of at least 1", value)
-    runner = Runner(threads, processes, telemetry)
+    runner = Runner(threads, processes, telemetry, payloads=payloads)
     try:
         yield runner
     finally:

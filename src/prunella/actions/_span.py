@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any, final
 
 import trio
@@ -44,6 +45,7 @@ class Span:
         step: str | None,
         parent: str | None,
         agent: str | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> None:
         self.listeners = listeners
         self.id = _new_id()
@@ -52,7 +54,7 @@ class Span:
         self._begun = trio.current_time()
         self._tried = self._begun
         self._attempt_id = ""
-        self.report(ActionStarted)
+        self.report(ActionStarted, params=params)
 
     def report(self, kind: type[ActionEvent], **attributes: Any) -> None:
         """Tells something about the run."""
@@ -79,10 +81,10 @@ class Span:
         }
         self._emit(AttemptFailed, self._attempt_id, self.id, about)
 
-    def stop(self, attempts: int, directives: int) -> None:
-        """The run succeeded."""
+    def stop(self, attempts: int, directives: int, value: Any = None) -> None:
+        """The run succeeded; `value` is for those who have asked to see it."""
         duration = trio.current_time() - self._begun
-        self.report(ActionStopped, duration=duration, attempts=attempts, directives=directives)
+        self.report(ActionStopped, duration=duration, attempts=attempts, directives=directives, value=value)
 
     def fail(self, error: BaseException, attempts: int) -> None:
         """The run failed, or was cancelled."""
