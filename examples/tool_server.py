@@ -78,7 +78,8 @@ async def serve_http(catalog: Catalog, bind: str, **options: Any) -> None:
 
     config = Config()
     config.bind = [bind]
-    await serve(mcp_app(catalog, host=bind.rpartition(":")[0], **options), config)  # type: ignore[arg-type]
+    app: Any = mcp_app(catalog, host=bind.rpartition(":")[0], **options)  # hypercorn's own type of it is narrower
+    await serve(app, config)
 
 
 def main() -> None:

@@ -320,7 +320,7 @@ def is_alive(process: int) -> bool:
 async def gone(path: Path) -> None:
     processes = [int(word) for word in path.read_text().split()]  # noqa: ASYNC240
     with trio.fail_after(5):
-        while any(is_alive(process) for process in processes):  # noqa: ASYNC110
+        while any(is_alive(process) for process in processes):  # noqa: ASYNC110 - a process tells nobody
             await trio.sleep(0.01)
 
 
@@ -328,7 +328,7 @@ async def test_a_cancelled_command_is_killed_with_all_that_it_began(tmp_path: Pa
     path = tmp_path / "pids"
 
     async def cancel_when_it_runs(scope: trio.CancelScope) -> None:
-        while not path.exists() or len(path.read_text().split()) < 2:  # noqa: ASYNC110
+        while not path.exists() or len(path.read_text().split()) < 2:  # noqa: ASYNC110 - a process tells nobody
             await trio.sleep(0.01)
         scope.cancel()
 

@@ -79,7 +79,7 @@ async def test_an_unresponsive_thread_counts_until_it_ends() -> None:
         assert outcome.error.compensation is None
         assert not undone
         release.set()
-        while runner.threads.borrowed_tokens:  # noqa: ASYNC110
+        while runner.threads.borrowed_tokens:  # noqa: ASYNC110 - a process tells nobody
             await trio.sleep(0.001)
         assert await runner.run(waits) is None
 
@@ -149,7 +149,7 @@ async def test_work_in_processes(tmp_path: Path) -> None:
             await runner.run(dies)
 
         async def cancel_when_it_spins(scope: trio.CancelScope) -> None:
-            while not written(path):  # noqa: ASYNC110
+            while not written(path):  # noqa: ASYNC110 - a process tells nobody
                 await trio.sleep(0.01)
             scope.cancel()
 
@@ -159,7 +159,7 @@ async def test_work_in_processes(tmp_path: Path) -> None:
                 await runner.run(spins, {"path": str(path)})
         process = int(written(path))
         with trio.fail_after(5):
-            while is_alive(process):  # noqa: ASYNC110
+            while is_alive(process):  # noqa: ASYNC110 - a process tells nobody
                 await trio.sleep(0.01)
     with trio.fail_after(10):
         assert await run(square, {"number": 4}) == 16
@@ -205,15 +205,15 @@ async def test_the_processes_of_a_runtime_are_shared_killed_on_cancel_and_end_wi
             [(worker,), (again,)] = [state.found for state in states]
             assert worker == again != os.getpid()
             await runtime.ref("a").call("spin", path=str(path))
-            while not written(path):  # noqa: ASYNC110
+            while not written(path):  # noqa: ASYNC110 - a process tells nobody
                 await trio.sleep(0.01)
             await runtime.ref("a").call("enough")
-            while is_alive(int(written(path))):  # noqa: ASYNC110
+            while is_alive(int(written(path))):  # noqa: ASYNC110 - a process tells nobody
                 await trio.sleep(0.01)
             await runtime.ref("b").call_settled("look")
             last = (await runtime.ref("b", Miner).wait_for(lambda state: len(state.found) == 2)).found[-1]
             assert is_alive(last)
-        while is_alive(last):  # noqa: ASYNC110
+        while is_alive(last):  # noqa: ASYNC110 - a process tells nobody
             await trio.sleep(0.01)
 
 

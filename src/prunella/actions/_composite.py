@@ -76,8 +76,8 @@ class Composite(Action[..., Any]):
         del self.__qualname__  # looked for when it is asked for: see __getattr__
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
-        """Runs the steps."""
-        raise NotImplementedError
+        """Runs the steps; each kind of composition says how."""
+        raise NotImplementedError  # abstract: nothing is made of this class itself
 
     def __getattr__(self, name: str) -> str:
         # A function knows its name from the start. What is made of others gets one when it is assigned, as a variable

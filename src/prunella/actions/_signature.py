@@ -192,5 +192,5 @@ def _output(owner: str, annotation: Any, kind: Kind) -> Any:
         list,
         tuple,
     ):
-        return Union[tuple(_output(owner, member, kind) for member in members)]  # noqa: UP007
+        return Union[tuple(_output(owner, member, kind) for member in members)]  # noqa: UP007 - of a tuple there is no other form
     return annotation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..agents import Cancel, Cron, Directive, Fail, Reply, Run, Schedule, Stop, directive_from_data
 from ..signals import Signal
@@ -195,8 +195,8 @@ class OpenDirectives:
         self, index: int, directive: Directive, turn: Decided, settling: Settling | None, life: AgentLife | None
     ) -> None:
         if isinstance(directive, Reply | Fail):
-            # They need no life.
-            begin_directive(self._server, life, directive, turn.delivery, settling, index)  # type: ignore[arg-type]
+            whole: Any = life  # They need no life.
+            begin_directive(self._server, whole, directive, turn.delivery, settling, index)
             return
         if isinstance(directive, Cancel):
             self._server.alarms.drop(directive.key)

@@ -433,7 +433,8 @@ class Runtime(StoredAgents):
 
     def durable_servers(self) -> tuple[DurableServer, ...]:
         """The servers of agents that are durable."""
-        return tuple(server for server in self._servers.values() if server.is_durable)  # type: ignore[misc]
+        durable = (server for server in self._servers.values() if server.is_durable)
+        return tuple(durable)  # type: ignore[arg-type]  # that is what `is_durable` says
 
     def gone(self, address: Address) -> ExitReason | None:
         """How the agent of an address ended, if that is still known."""
