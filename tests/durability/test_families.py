@@ -193,6 +193,34 @@ async def test_a_sleeping_parent_is_told_that_a_child_has_exited() -> None:
         assert exits == ["exited c shutdown ['d']", "exited d shutdown []"]
 
 
+@pytest.mark.parametrize("end", ["stopped", "by itself"])
+async def test_a_parent_learns_of_a_childs_end_whenever_the_process_is_killed(end: str) -> None:
+    storage, copies = filmed()
+    async with open_runtime(_parents(), storage=storage) as runtime:
+        p, c = runtime.ref("p", Listening), runtime.ref("p/c", Puppet)
+        await p.call_settled(doing(SpawnAgent(Puppet, tag="c")))
+        await quiet(p, c)
+        if end == "stopped":
+            await c.stop()
+        else:
+            await c.cast(doing(Stop()))
+            await c.wait_stopped()
+        await quiet(p)
+    exits = 0
+    for killed in copies:
+        async with open_runtime(_parents(), storage=killed) as runtime:
+            p = runtime.ref("p", Listening)
+            await trio.sleep(1)
+            await quiet(p)
+            heard = sum(entry.startswith("exited c") for entry in p.state().log)
+            was_born = "child c {} 0" in p.state().log
+            is_there = (await p.call("look")).log[-1] == "None ['c']"
+            # A child whose end was cut off comes back, whatever was told of it.
+            assert heard or is_there or not was_born
+            exits += not is_there
+    assert exits
+
+
 async def test_a_parent_that_sleeps_keeps_its_children() -> None:
     async with open_runtime(storage=MemoryStorage()) as runtime:
         p = await runtime.start_agent(Listening, "p")

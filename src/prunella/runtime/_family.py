@@ -313,15 +313,15 @@ class Families:
         self._record(address)
         if policy == "emit":
             data = {"parent": parent.id, "tag": tag, "reason": reason_data(reason)}
-            if child is not None and not child.is_leaving:
-                child.tell("prunella.orphaned", data)
-            else:
-                self._tell(address, "prunella.orphaned", data)
+            self._tell(address, "prunella.orphaned", data)
 
     def _tell(self, address: Address, type: str, data: dict[str, Any]) -> None:
-        """Tells an agent, which is woken for it if it wants to hear it."""
+        """Tells an agent that something is over, if it wants to hear it.
+
+        It is told once: one that is durable finds that in its stored mailbox, and is woken for it.
+        """
         server = self._runtime.find(address)
-        if server is not None and not server.is_leaving:
+        if server is not None and not (server.is_durable or server.is_leaving):
             server.tell(type, data)
         elif self._runtime.durability is not None:
             self._runtime.durability.sleepers.tell(address, type, data)

@@ -311,17 +311,24 @@ class Sleepers:
     # What is to be done to them.
 
     def tell(self, address: Address, type: str, data: dict[str, Any]) -> None:
-        """Wakes an agent to tell it something, if it wants to hear that."""
-        sleeper = self._by_address.get(address)
-        if sleeper is not None:
-            agent = sleeper.agent
-            if agent is None or definition_of(agent).hears(type):
-                self._journal.soon(partial(self._tell, address, self._runtime.signals.new(type, data)))
+        """Puts something into the stored mailbox of an agent, which is woken for it, if it wants to hear that."""
+        server, sleeper = self._runtime.find(address), self._by_address.get(address)
+        if server is not None:
+            hears = server.hears(type)
+        elif sleeper is not None:
+            hears = sleeper.agent is None or definition_of(sleeper.agent).hears(type)
+        else:
+            return
+        if hears:
+            self._journal.soon(partial(self._tell, address, self._runtime.signals.new(type, data)))
 
     async def _tell(self, address: Address, signal: Signal) -> None:
         try:
             await self._storage.enqueue(self.key_of(address), signal, now=self._runtime.clock.wall_now())
-            if not self._runtime.is_closing:
+            server: Any = self._runtime.find(address)
+            if server is not None and server.is_open:
+                server.take_mail(signal, 0)
+            elif not self._runtime.is_closing:
                 await self.read_mail(address)
         except AgentError:  # It was deleted meanwhile, or cannot be read; what it is told is stored, or nothing to it.
             return
