@@ -162,12 +162,11 @@ def test_who_comes_second_takes_over_or_gives_way(command, desk):
     second = start(command, "--claim", "take")
     tell(second, *said("three"))
     until(second, "heard one two three")
-    tell(first, *said("four"))  # the first learns of it when it writes, or when it renews its lease
-    assert first.stdin is not None
-    first.stdin.close()
-    out = "".join(until(first, "in ="))
-    assert "heard one two four" not in out
+    # The first learns of it when it writes, or when it renews its lease, and has nothing left to stay for.
+    out = "".join(until(first, "NOT WELL"))
     assert "desk is stopped here: another process has taken it over\n" in out
+    assert "NOT WELL: another process has taken over its durable agents\n" in out
+    assert first.wait() == 1
     second.kill()
 
 

@@ -67,6 +67,16 @@ def test_dead_letters_are_told_redriven_and_discarded(here, command, with_dead_l
     assert here.run("storage", "dead", "agents.db", "desk").stdout == ""
 
 
+def test_letters_of_an_agent_that_a_program_runs_are_redriven_for_its_next_start(here, command, with_dead_letters):
+    def own(storage: Storage):
+        return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)
+
+    with_storage(with_dead_letters, own)
+    done = here.run("storage", "redrive", "agents.db", "desk")
+    assert (done.returncode, done.stdout) == (0, "2 dead letters redriven\n")
+    assert done.stderr == "prunella: someone runs the agent, and hears of them when it next starts it\n"
+
+
 def test_an_agent_that_somebody_runs_is_not_forgotten_by_mistake(here, command, database):
     def own(storage: Storage):
         return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)

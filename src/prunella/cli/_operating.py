@@ -11,7 +11,7 @@ from ..storage import AgentKey, AgentRecord, SQLiteStorage
 from ._database import DatabaseError, found
 from ._history import moment
 
-__all__ = ["all_agents", "forget", "list_agents", "list_dead_letters", "list_directives"]
+__all__ = ["all_agents", "forget", "is_run", "list_agents", "list_dead_letters", "list_directives"]
 
 _HEAD = ["agent", "type", "turns", "open", "oldest", "dead", "owner"]
 _MOST = 1_000  # dead letters of one agent that are counted
@@ -69,6 +69,11 @@ def _aligned(rows: list[list[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
+def is_run(record: AgentRecord) -> bool:
+    """Whether a program runs an agent now, as far as is known."""
+    return record.owner is not None and _is_alive(record, datetime.now(UTC))
+
+
 def _is_alive(record: AgentRecord, now: datetime) -> bool:
     return record.lease_until is not None and record.lease_until > now
 
@@ -105,6 +110,6 @@ async def forget(storage: SQLiteStorage, key: AgentKey, *, even_if_owned: bool) 
         DatabaseError: there is no such agent, or a program runs it.
     """
     record = await found(storage, key)
-    if not even_if_owned and record.owner is not None and _is_alive(record, datetime.now(UTC)):
+    if not even_if_owned and is_run(record):
         raise DatabaseError(f"agent {key.id!r} is run by {record.owner!r}; stop that program first, or use --force")
     await storage.forget(key)

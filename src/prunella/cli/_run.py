@@ -16,7 +16,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..agents import Agent, AgentError
 from ..observer import AgentFigures, Happening, Picture, describe
-from ..runtime import AgentEnded, AgentRef, AgentSpec, Runtime, open_runtime
+from ..runtime import AgentEnded, AgentFenced, AgentRef, AgentSpec, Runtime, open_runtime
 from ..storage import Storage, StorageError
 from ..supervision import (
     ChildExited,
@@ -89,6 +89,7 @@ class Run:
         self._start = trio.CancelScope()
         self._work = trio.CancelScope()
         self._all_handled = False
+        self._taken_over: set[str | None] = set()
         self._ended = False
         self._stopped_by: str | None = None
         self._signal: signal.Signals | None = None
@@ -217,10 +218,20 @@ class Run:
             ended = isinstance(event, AgentEnded) and event.agent == str(spec.address)
         else:
             ended = isinstance(event, ChildExited) and event.child == spec.id
+        if isinstance(event, AgentFenced):
+            self._taken_over.add(event.agent)
+            self._stop_if_all_are_taken()
         if ended:
             self._ended = True
             self._work.cancel(reason="the tree has ended")
         self._changed.set()
+
+    def _stop_if_all_are_taken(self) -> None:
+        """Another process that runs all its durable agents leaves it nothing to stay for."""
+        durable = self._tally.durable
+        if durable and durable <= self._taken_over and self._failure is None:
+            self._failure = "another process has taken over its durable agents"
+            self._work.cancel(reason=self._failure)
 
     async def _change(self) -> None:
         """Waits until something happens in the tree after the call."""
@@ -260,6 +271,7 @@ class Run:
                 self._agents = {}
                 for node in self._trees:
                     self._look_at(self._runtime, node, node.id)
+            self._stop_if_all_are_taken()
 
     def _look_at(self, runtime: Runtime, node: TreeNode, path: str) -> None:
         spec = node.info.spec

@@ -103,10 +103,14 @@ async def _dead(storage: SQLiteStorage, options: argparse.Namespace) -> int:
 
 async def _redrive(storage: SQLiteStorage, options: argparse.Namespace) -> int:
     from ._database import found, key_of
+    from ._operating import is_run
 
     key = key_of(options)
-    await found(storage, key)
-    return _counted("redriven", await storage.redrive(key, options.signal, now=datetime.now(UTC)), options.signal)
+    record = await found(storage, key)
+    count = await storage.redrive(key, options.signal, now=datetime.now(UTC))
+    if count and is_run(record):
+        complain(f"{record.owner} runs the agent, and hears of them when it next starts it")
+    return _counted("redriven", count, options.signal)
 
 
 async def _discard(storage: SQLiteStorage, options: argparse.Namespace) -> int:
