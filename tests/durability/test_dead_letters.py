@@ -12,6 +12,7 @@ from prunella.signals import Signal
 from prunella.storage import MemoryStorage
 from prunella.supervision import Supervisor
 from prunella.telemetry import Event
+from prunella.testing.storage import Fault, FaultyStorage
 
 
 async def test_a_signal_that_crashes_is_put_behind_those_that_wait_and_tried_again(outside: World) -> None:
@@ -38,6 +39,23 @@ async def test_a_signal_that_crashes_is_put_behind_those_that_wait_and_tried_aga
         ("note", "committed"),
         ("fragile", "dead"),
     ]
+
+
+async def test_one_that_crashes_its_agent_for_good_is_counted_before_the_next_start(outside: World) -> None:
+    """The agent has no restart left, and is started again at once, while its last count is still being written."""
+    outside.broken.add("x")
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(storage=storage) as runtime:
+        for crashes in (1, 2):
+            ref = await runtime.start_agent(Puppet, "p", durable=Durable(max_deliveries=2), max_restarts=0)
+            storage.faults[:] = [Fault("append", "delay", call=None, delay=1.0)]
+            if crashes == 1:
+                await ref.cast("fragile", value="x")
+            await ref.wait_stopped()
+        ref = await runtime.start_agent(Puppet, "p", durable=Durable(max_deliveries=2), max_restarts=0)
+        await quiet(ref)
+        (letter,) = await runtime.dead_letters(ref)
+        assert letter.deliveries == 2
 
 
 async def test_one_that_is_mended_between_two_tries_is_handled(outside: World) -> None:

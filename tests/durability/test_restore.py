@@ -37,8 +37,9 @@ from prunella.agents import (
 )
 from prunella.agents import Diverged as HasDiverged
 from prunella.runtime import AgentSpec, TurnEvent, open_runtime
-from prunella.storage import MemoryStorage, SQLiteStorage, history, state_at
+from prunella.storage import MemoryStorage, SQLiteStorage, StorageError, history, state_at
 from prunella.supervision import Supervisor
+from prunella.testing.storage import Fault, FaultyStorage
 
 
 async def test_an_agent_comes_back_with_its_last_state_in_another_runtime() -> None:
@@ -296,6 +297,35 @@ async def test_an_agent_that_was_started_while_running_comes_back_when_it_is_ask
         assert [each.id for each in runtime.agents()] == ["p"]
         await ref.cast("refuse")  # its spec has come back, too
         await ref.wait_stopped()
+
+
+@pytest.mark.parametrize("fault", ["delay", "lost_answer", "full_disk"])
+@pytest.mark.parametrize("method", ["find", "claim", "load", "append"])
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_start_that_fails_leaves_what_was_stored_before(method: str, fault: str, is_new: bool) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(storage=storage) as runtime:
+        if not is_new:
+            await (await runtime.start_agent(Puppet, "p")).call("note", value="a")
+    async with open_runtime(storage=storage) as runtime:
+        storage.faults.append(Fault(method, fault, delay=3.0))
+        with trio.move_on_after(1) as scope:
+            try:
+                await (runtime.start_agent(Puppet, "p") if is_new else runtime.thaw("p"))
+            except StorageError:
+                assert fault != "delay"
+            else:
+                assert (method, is_new) == ("append", False)  # there is nothing to append
+        assert scope.cancelled_caught == (fault == "delay" and (method, is_new) != ("append", False))
+        storage.faults.clear()
+        await trio.sleep(60)
+        killed = copied(storage.storage)
+        async with open_runtime(storage=killed) as other:
+            assert [each.id for each in other.agents(hibernated=True)] == ([] if is_new else ["p"])
+        again = await runtime.start_agent(Puppet, "p") if is_new else await runtime.thaw("p")
+        assert again.state().log == (() if is_new else ("a",))
+    async with open_runtime(storage=storage) as runtime:
+        assert [each.id for each in runtime.agents(hibernated=True)] == ["p"]
 
 
 async def test_one_with_waiting_signals_or_open_directives_starts_by_itself(outside: World) -> None:

@@ -185,7 +185,7 @@ class DurableLife(AgentLife):
             return
         self.host.tree.service.cancel(self._settle_timer)
         self._settle_timer = None
-        self.server.ledger.forget_settled()
+        self.server.ledger.forget_settled(self._settled)
         assert self._ending is not None
         if self._tasks or self._handing_over:
             # What was written meanwhile has begun effects: these have their time, and then it settles again.
@@ -213,7 +213,9 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
     assert durability is not None
     storage, key = durability.storage, server.key
     clock = server.runtime.clock
+    await server.journal.until_left(key)
     before = await storage.find(key)
+    server.was_recorded = before is not None and before.spec is not None
     record = await storage.claim(
         key,
         server.code,

@@ -82,6 +82,7 @@ class DurableServer(AgentServer):
         claim: the number of its owner's claim.
         is_loaded: whether its state was read.
         is_recorded: whether its spec is stored, so that it is started again by itself.
+        was_recorded: whether it was before this start.
         to_restore: what of its schedules changes by coming back, and is not decided yet.
         quarantine: why its state cannot be read; None if it can.
         fence: that another owner has claimed it; None if none has.
@@ -91,7 +92,7 @@ class DurableServer(AgentServer):
 
     __slots__ = (
         "_crashed_turn", "_is_restored", "_key", "_turned", "alarms", "claim", "code", "fence", "is_loaded",
-        "is_recorded", "journal", "ledger", "mail", "open", "policy", "quarantine", "to_restore",
+        "is_recorded", "journal", "ledger", "mail", "open", "policy", "quarantine", "to_restore", "was_recorded",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
@@ -108,6 +109,7 @@ class DurableServer(AgentServer):
         self.claim = 0
         self.is_loaded = False
         self.is_recorded = False
+        self.was_recorded = True
         self.to_restore: dict[str, ScheduleRecord | None] = {}
         self.quarantine: RestoreFailed | None = None
         self.fence: Fenced | None = None
@@ -196,13 +198,15 @@ class DurableServer(AgentServer):
 
     def never_began(self, failure: BaseException | None) -> None:
         """Its first life could not begin: there is no such agent. Whoever waits for it is told why."""
-        if self.restarts < 0 and self.ended is None:
+        if self.restarts >= 0:
+            return
+        if self.ended is None:
             known = isinstance(failure, AgentError | StorageError)
             error: Any = failure if known else self.about(AgentStopped(Shutdown()))
             self.ledger.abandon(error)
             self.mail.drop_all(error)
             self.runtime.unborn(self)
-            self.journal.ended(self, is_final=False)
+        self.journal.start_failed(self)
 
     # The mailbox.
 
@@ -674,7 +678,8 @@ class DurableServer(AgentServer):
             for turn in self.ledger.turns:
                 turn.delivery.drop(error)
         self.mail.has_room()
-        self.journal.ended(self, is_final=not (self.is_leaving or self.runtime.is_closing))
+        if self.restarts >= 0:
+            self.journal.ended(self, is_final=not (self.is_leaving or self.runtime.is_closing))
 
     # Effects.
 

@@ -83,6 +83,7 @@ class Journal:
         self._failures = 0
         self._healer = _Parked()
         self._retention: dict[AgentKey, Retention] = {}
+        self._leaving: dict[AgentKey, DurableServer] = {}
 
     # Writing.
 
@@ -257,13 +258,36 @@ class Journal:
         """
         self._retention.pop(server.key, None)
         if server.claim and server.fence is None:
+            self._leaving[server.key] = server
             self.soon(partial(self._give_up, server, is_final=is_final))
 
     async def _give_up(self, server: DurableServer, *, is_final: bool) -> None:
         await self.settled(server)
+        if self._leaving.get(server.key) is server:
+            del self._leaving[server.key]
         if is_final and server.is_recorded:
             await self._storage.record(server.key, server.claim, None)
         await self._storage.release(server.key, server.claim)
+
+    async def until_left(self, key: AgentKey) -> None:
+        """Waits until everything is written of an agent that has ended here and may be about to be claimed anew."""
+        server = self._leaving.get(key)
+        if server is not None:
+            await self.settled(server)
+
+    def start_failed(self, server: DurableServer) -> None:
+        """An agent could not be started, or is not to be any more: what its start has stored is taken back."""
+        self.soon(partial(self._take_back_start, server))
+
+    async def _take_back_start(self, server: DurableServer) -> None:
+        # Whether its claim was stored may be unknown.
+        key = server.key
+        record = await self._storage.find(key)
+        if record is None or record.owner != self._owner or self._runtime.find(key.address) is not None:
+            return
+        if record.spec is not None and not server.was_recorded:
+            await self._storage.record(key, record.claim, None)
+        await self._storage.release(key, record.claim)
 
     async def settled(self, server: DurableServer) -> None:
         """Waits until everything of an agent is written, for ten seconds at most."""
@@ -272,7 +296,7 @@ class Journal:
             server.ledger.when_settled(done.set)
             with trio.move_on_after(_SECONDS_TO_FINISH):
                 await done.wait()
-            server.ledger.forget_settled()
+            server.ledger.forget_settled(done.set)
 
     def trim(self, server: DurableServer) -> None:
         """A snapshot of an agent was written: what is older may have to go."""

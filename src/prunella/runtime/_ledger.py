@@ -69,7 +69,7 @@ class Ledger:
         self.holds = False
         self.snapshot_at = 0
         self._solo = 0
-        self._on_settled: Callable[[], object] | None = None
+        self._on_settled: list[Callable[[], object]] = []
 
     @property
     def has_room(self) -> bool:
@@ -180,9 +180,10 @@ class Ledger:
     def _go_on(self) -> None:
         if self.draft or self.turns:
             self.dirty()
-        elif self._on_settled is not None and self.in_flight is None:
-            settled, self._on_settled = self._on_settled, None
-            settled()
+        elif self.in_flight is None:
+            settled, self._on_settled = self._on_settled, []
+            for callback in settled:
+                callback()
 
     # Failing to write.
 
@@ -344,12 +345,13 @@ class Ledger:
 
     def when_settled(self, callback: Callable[[], object]) -> None:
         """Calls back when nothing is left to be written."""
-        self._on_settled = callback
+        self._on_settled.append(callback)
         self._server.journal.add(self._server, now=True)
 
-    def forget_settled(self) -> None:
-        """Nobody waits for that any more."""
-        self._on_settled = None
+    def forget_settled(self, callback: Callable[[], object]) -> None:
+        """It is not waited for any more."""
+        if callback in self._on_settled:
+            self._on_settled.remove(callback)
 
 
 def has_gone(answer: Answer) -> None:
