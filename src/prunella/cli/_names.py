@@ -8,7 +8,7 @@ from typing import Any, final
 import attrs
 
 from ..runtime import AgentSpec
-from ..runtime._runtime import STARTED_LATER
+from ..runtime._starts import STARTED_LATER
 from ..supervision import ChildExited, ChildRestarted, ChildStarted, Supervisor, TreeNode
 from ..telemetry import Event
 

@@ -29,9 +29,10 @@ from ._clock import RuntimeClock
 from ._durability import Durability
 from ._outbox import watch_outbox
 from ._recorder import Recorder
-from ._runtime import STARTED_LATER, Runtime
+from ._runtime import Runtime
 from ._signals import SignalMaker
 from ._spec import check_durability
+from ._starts import STARTED_LATER
 
 __all__ = ["open_runtime"]
 

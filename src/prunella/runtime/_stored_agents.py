@@ -12,30 +12,18 @@ from ..errors import InvalidArgument
 from ..storage import DeadLetter, Outbox
 from ._keyed import Keyed, checked_keyed
 from ._ref import AgentRef
+from ._starts import Starts
 
 if TYPE_CHECKING:
     from ._durability import Durability
-    from ._server import AgentServer
 
 __all__ = ["StoredAgents"]
 
 A = TypeVar("A", bound=Agent)
 
 
-class StoredAgents:
+class StoredAgents(Starts):
     """The part of a runtime that is about its storage, and about agents that come and go."""
-
-    name: str
-    durability: Durability | None
-    keys: dict[str, Keyed[Any]]
-
-    if TYPE_CHECKING:  # of the other part
-
-        def find(self, address: Address) -> AgentServer | None: ...
-        def address_here(self, target: Any, partition: str | None) -> Address: ...
-        async def stop_agent(self, agent: Any, reason: Any = None) -> None: ...
-        async def awake(self, address: Address) -> AgentServer: ...
-        def absent(self, address: Address) -> Exception: ...
 
     async def hibernate(self, agent: AgentRef[Any] | Address | str, *, force: bool = False) -> None:
         """Lets a durable agent leave memory; the next signal, or a schedule that is due, brings it back.

@@ -291,9 +291,9 @@ async def test_whatever_else_is_no_target_of_a_child_directive() -> None:
 
 
 async def test_only_so_many_of_those_that_have_ended_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prunella.runtime import _runtime
+    from prunella.runtime import _directory
 
-    monkeypatch.setattr(_runtime, "_MOST_TOMBSTONES", 3)
+    monkeypatch.setattr(_directory, "_MOST_TOMBSTONES", 3)
     async with open_runtime() as runtime:
         refs = [await runtime.start_agent(Counter, f"c{number}") for number in range(5)]
         for ref in refs:
