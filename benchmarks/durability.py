@@ -227,7 +227,7 @@ def main() -> None:
         restores = {turns: trio.run(restoring, directory, turns) for turns in (100, 1_000, 10_000)}
         for turns, seconds in restores.items():
             print(f"back after {turns} turns: {seconds * 1e3:.1f} ms" + (" (budget 20)" if turns == 10_000 else ""))
-        print(f"a sleeping agent takes {trio.run(sleeping, 10_000):.0f} bytes")
+        print(f"a sleeping agent takes {trio.run(sleeping, 100_000):.0f} bytes, of 100 000")
         if options.plot:
             rates = {
                 callers: 1e6 / middle[f"durable, {callers} callers of {callers} agents"]
