@@ -6,11 +6,9 @@ ledger, the journal writes them, and `publish` does what follows, in their order
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..agents import (
@@ -33,7 +31,6 @@ from ..errors import PrunellaError
 from ..signals import Signal
 from ..storage import (
     AgentKey,
-    CommitFailed,
     DeadLetter,
     ScheduleRecord,
     StorageError,
@@ -46,15 +43,14 @@ from ..storage import (
 from ..supervision import Crashed, ExitReason, Shutdown
 from ..supervision._reasons import captured
 from ._alarms import Alarms
-from ._delivery import Answer, Delivery
-from ._draft import Arrival, Decided
+from ._delivery import Delivery
+from ._draft import Decided
+from ._durable_mailbox import DurableMailbox
 from ._errors import Overflow
-from ._ledger import POLICY, RESTORED, Ledger, has_gone
-from ._mail import Mail
+from ._ledger import POLICY, RESTORED, Ledger
 from ._open_directives import OpenDirectives
-from ._plain_signal import make_plain
 from ._reason_data import reason_data
-from ._server import OUR_CODE, REFUSALS, AgentServer, decide, settling_for
+from ._server import OUR_CODE, REFUSALS, decide, settling_for
 
 if TYPE_CHECKING:
     from ._effect import Effect
@@ -65,17 +61,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DurableServer"]
 
-_SECONDS_TO_FINISH = 10.0
 
-
-class DurableServer(AgentServer):
+class DurableServer(DurableMailbox):
     """What the runtime keeps of the address of a durable agent.
 
     Attributes:
         policy: how its turns are kept.
         journal: what writes them.
-        ledger: those that are decided and not written.
-        mail: the signals that wait.
         open: what is decided and not done.
         alarms: its schedules.
         code: which code decides.
@@ -84,15 +76,11 @@ class DurableServer(AgentServer):
         is_recorded: whether its spec is stored, so that it is started again by itself.
         was_recorded: whether it was before this start.
         to_restore: what of its schedules changes by coming back, and is not decided yet.
-        quarantine: why its state cannot be read; None if it can.
-        fence: that another owner has claimed it; None if none has.
     """
 
-    is_durable: ClassVar[bool] = True
-
     __slots__ = (
-        "_crashed_turn", "_is_restored", "_key", "_turned", "alarms", "claim", "code", "fence", "is_loaded",
-        "is_recorded", "journal", "ledger", "mail", "open", "policy", "quarantine", "to_restore", "was_recorded",
+        "_crashed_turn", "_is_restored", "_key", "alarms", "claim", "code", "is_loaded",
+        "is_recorded", "journal", "open", "policy", "to_restore", "was_recorded",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
@@ -102,7 +90,6 @@ class DurableServer(AgentServer):
         self.policy = spec.durability
         self.journal: Journal = runtime.durability.journal
         self.ledger = Ledger(self, self.agent)
-        self.mail = Mail()
         self.open = OpenDirectives(self)
         self.alarms = Alarms(self)
         self.code = code_of(spec.agent)
@@ -111,12 +98,9 @@ class DurableServer(AgentServer):
         self.is_recorded = False
         self.was_recorded = True
         self.to_restore: dict[str, ScheduleRecord | None] = {}
-        self.quarantine: RestoreFailed | None = None
-        self.fence: Fenced | None = None
         self._key = AgentKey(runtime.name, address.partition, address.id)
         self._is_restored = False
         self._crashed_turn: tuple[Delivery, Crashed] | None = None
-        self._turned: trio.Event | None = None
 
     @property
     def key(self) -> AgentKey:
@@ -207,181 +191,6 @@ class DurableServer(AgentServer):
             self.mail.drop_all(error)
             self.runtime.unborn(self)
         self.journal.start_failed(self)
-
-    # The mailbox.
-
-    def is_idle(self) -> bool:
-        return False  # No turn is taken in a caller's task: it would have to be written there.
-
-    @property
-    def is_quiet(self) -> bool:
-        busy = self.ledger.has_unwritten or self.ledger.failure is not None
-        return super().is_quiet and not busy and not self.mail.is_suspicious
-
-    @property
-    def waiting(self) -> int:
-        return len(self._control or ()) + len(self.mail)
-
-    def _refuse(self) -> None:
-        """Raises why nothing is taken now, if that is so."""
-        error = self.quarantine or self.ledger.down
-        if not self.is_open:
-            error = self.stopped_error()
-        if error is not None:
-            raise error.with_traceback(None)  # the same for many
-
-    def stopped_error(self) -> Any:
-        return super().stopped_error() if self.fence is None else self.fence
-
-    def _has_room(self) -> bool:
-        return len(self.mail) - self.mail.own + len(self.ledger.draft.arrivals) < self.spec.mailbox
-
-    def offer(self, delivery: Delivery) -> bool:
-        if delivery.keep:
-            return False
-        self._refuse()
-        if not self._has_room():
-            return False
-        if delivery.ask is not None:
-            delivery.ask.hold()
-        make_plain(delivery)
-        self.mail.put(delivery)
-        self._wake()
-        return True
-
-    def offer_nowait(self, delivery: Delivery) -> bool:
-        self._refuse()
-        if not self._has_room():
-            return False
-        if not delivery.keep:
-            return self.offer(delivery)
-        self._store(delivery, None, is_own=False)
-        return True
-
-    @enable_ki_protection
-    async def accept(self, delivery: Delivery) -> None:
-        """Puts a signal into the mailbox; one that is to be kept is stored when this returns.
-
-        Raises:
-            AgentStopped, Fenced, RestoreFailed: nothing is handled here any more.
-            StorageError: it could not be stored.
-        """
-        try:
-            self._refuse()
-            while not self._has_room():
-                await self.mail.wait_for_room()
-                self._refuse()
-        except AgentStopped:
-            if not self.is_leaving:
-                raise
-            # It has left memory meanwhile, and comes back for this.
-            await self.runtime.accept_awake(self.address, delivery)
-            return
-        if not delivery.keep:
-            self.offer(delivery)
-            return
-        ack = Answer()
-        ack.held = self._cancelled
-        self._store(delivery, ack, is_own=False)
-        await ack.wait()
-
-    def put(self, delivery: Delivery) -> None:
-        if self.ended is not None or self.fence is not None:
-            if delivery.ask is not None:
-                delivery.ask.hold()
-            self._drop(delivery)
-            return
-        self._store(delivery, None, is_own=True)
-
-    def _store(self, delivery: Delivery, ack: Answer | None, *, is_own: bool) -> None:
-        if delivery.ask is not None:
-            delivery.ask.hold()
-        make_plain(delivery)
-        self.ledger.draft.arrivals.append(Arrival(delivery, ack, is_own=is_own))
-        self.ledger.dirty()
-
-    def arrived(self, arrival: Arrival) -> None:
-        """A signal is stored, and waits in memory too."""
-        delivery = arrival.delivery
-        if delivery.signal.id in self.mail.known or self.ended is not None:
-            if self.ended is None:
-                self.runtime.reports.repeated(self, delivery.signal)
-            self._release(delivery)  # it waits already, or is handled when the agent comes back
-        else:
-            delivery.deliveries = 0
-            self.mail.known.add(delivery.signal.id)
-            self.mail.put(delivery, is_own=arrival.is_own)
-        if arrival.ack is not None:
-            arrival.ack.give(None)
-
-    def take_mail(self, signal: Signal, deliveries: int, *, is_suspect: bool = False) -> None:
-        """A signal that waits in the storage comes into memory, unless it is there. See `Mail.put_stored`."""
-        if self.mail.put_stored(signal, deliveries, is_suspect=is_suspect):
-            self._wake()
-
-    def take_page(self, waiting: Iterable[StoredSignal]) -> None:
-        """More of what waits in the storage comes into memory."""
-        self.mail.put_page(waiting)
-        self._wake()
-
-    def put_control_first(self, delivery: Delivery) -> None:
-        """A signal of the runtime whose turn was taken back comes first again."""
-        self._control = self._control or deque()
-        self._control.appendleft(delivery)
-
-    def cleared(self) -> None:
-        """There are no more suspects."""
-        self.mail.cleared()
-        self._wake()
-
-    async def until_handled(self, id: str) -> None:
-        """Waits until the turn of a stored signal is written."""
-        while self.mail.is_under_way(id):
-            await self.until_published()
-
-    async def until_published(self) -> None:
-        """Waits until something has been written."""
-        if self._turned is None:
-            self._turned = trio.Event()
-        await self._turned.wait()
-
-    async def inner_has_room(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while self.mail.own >= self.spec.effects:
-            await self.until_published()
-
-    def _received(self) -> Delivery | None:
-        delivery = self.mail.take()
-        if delivery is not None:
-            self.mail.has_room()
-        return delivery
-
-    def _drop_all(self) -> None:
-        # What is stored stays stored: it is handled when the agent comes back. An ask does not wait for that.
-        self._inner = deque(self.mail.keep_stored())
-        waiting, self.mail = self.mail, Mail()
-        super()._drop_all()
-        self.mail = waiting
-        for delivery in waiting.stored():
-            if delivery.ask is not None:
-                delivery.ask.error = self.stopped_error()
-                delivery.ask.release()
-                delivery.ask = None
-
-    def close(self, reason: ExitReason, *, by_itself: bool = False) -> None:
-        super().close(reason, by_itself=by_itself)
-        self.mail.has_room()
-
-    def _cancelled(self, answer: Answer) -> None:
-        """Whoever waits for something that is being written was cancelled: it has ten seconds to be finished."""
-        answer.held = has_gone
-        late = CommitFailed(f"the storage has not answered for {_SECONDS_TO_FINISH:g} s", in_doubt=True)
-        when = self.runtime.clock.now() + _SECONDS_TO_FINISH
-
-        def give_up() -> None:
-            answer.fail(late)
-
-        self.runtime.service.call_at(when, give_up)
 
     # Deciding.
 
@@ -568,10 +377,6 @@ class DurableServer(AgentServer):
         turn.dead = DeadLetter(turn.signal, why, delivery.deliveries, turn.now)
         self._write(turn)
 
-    def _release(self, delivery: Delivery) -> None:
-        if delivery.ask is not None:
-            delivery.ask.release()
-
     # What is written.
 
     def publish(self, turn: Decided) -> None:
@@ -619,9 +424,7 @@ class DurableServer(AgentServer):
 
     def has_published(self) -> None:
         """A write is done, and all that follows from it."""
-        if self._turned is not None:
-            self._turned.set()
-            self._turned = None
+        self._has_turned()
         if self.active_at is not None:
             self.active_at = self.runtime.clock.now()
         if self._crashed_turn is not None and not self.ledger.turns:
