@@ -13,7 +13,7 @@ import trio
 from ..agents import Address, Agent, RestoreFailed
 from ..errors import InvalidArgument
 from ..signals import new_id
-from ..storage import DeadLetter, Outbox, Storage, opened, state_at
+from ..storage import Code, DeadLetter, Outbox, Storage, code_of, opened, state_at
 from ._errors import EffectsRunning
 from ._journal import Journal
 from ._sleepers import Sleepers
@@ -51,6 +51,7 @@ class Durability:
         self.has_begun = False
         self.sleepers = Sleepers(runtime, storage, self.journal, agents)
         self._stack = AsyncExitStack()
+        self._codes: dict[type[Agent], Code] = {}
 
     # Opening and closing.
 
@@ -90,6 +91,13 @@ class Durability:
         for server in self._runtime.durable_servers():
             server.begin_open()
         await self.sleepers.begin()
+
+    def code_of(self, agent: type[Agent]) -> Code:
+        """Which code a class is. That takes its source to be read, once."""
+        code = self._codes.get(agent)
+        if code is None:
+            code = self._codes[agent] = code_of(agent)
+        return code
 
     # What changes of agents.
 

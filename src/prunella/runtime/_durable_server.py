@@ -36,7 +36,6 @@ from ..storage import (
     StorageError,
     StoredAgent,
     StoredSignal,
-    code_of,
     commit_of,
     directive_id,
 )
@@ -92,7 +91,7 @@ class DurableServer(DurableMailbox):
         self.ledger = Ledger(self, self.agent)
         self.open = OpenDirectives(self)
         self.alarms = Alarms(self)
-        self.code = code_of(spec.agent)
+        self.code = runtime.durability.code_of(spec.agent)
         self.claim = 0
         self.is_loaded = False
         self.is_recorded = False
