@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -46,25 +47,41 @@ def commit(sequence: int, claim: int = 1) -> Commit:
     return Commit(sequence, claim, signal, NOW, 7, CODE, changes={"opened": sequence, "last": f"T-{sequence}"})
 
 
-def sqlite_alone(directory: Path, batch: int) -> Took:
-    """Seconds for each turn that SQLite needs for its rows: prepared beforehand, written by one loop."""
-    turns = RAW_TURNS[batch]
-    path = directory / "raw.db"
-    connection = sqlite3.connect(path, isolation_level=None)
+def raw_database(path: Path) -> sqlite3.Connection:
+    """A table as that of `SQLiteStorage`."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("CREATE TABLE commits (agent INT, sequence INT, at INT, signal TEXT, answer BLOB, body BLOB)")
     connection.execute("CREATE UNIQUE INDEX commits_sequence ON commits (agent, sequence)")
     connection.execute("CREATE UNIQUE INDEX commits_signal ON commits (signal, agent)")
-    commits = [(number % batch, number // batch + 1, commit(number // batch + 1)) for number in range(turns)]
-    rows = [(agent, sequence, 0, made.signal.id, encode_commit(made)) for agent, sequence, made in commits]
+    return connection
+
+
+def prepared_rows(turns: int, agents: int) -> list[tuple[Any, ...]]:
+    """Rows as those of `SQLiteStorage`, of so many agents in turn."""
+    commits = [(number % agents, number // agents + 1, commit(number // agents + 1)) for number in range(turns)]
+    return [(agent, sequence, 0, made.signal.id, encode_commit(made)) for agent, sequence, made in commits]
+
+
+def write_rows(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    """One transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO commits VALUES (?, ?, ?, ?, NULL, ?)", rows)
+    connection.execute("COMMIT")
+
+
+def sqlite_alone(directory: Path, batch: int) -> Took:
+    """Seconds for each turn that SQLite needs for its rows: prepared beforehand, written by one loop."""
+    turns = RAW_TURNS[batch]
+    path = directory / "raw.db"
+    connection = raw_database(path)
+    rows = prepared_rows(turns, batch)
     gc.collect()
     begin, cpu = time.perf_counter(), time.process_time()
     for start in range(0, turns, batch):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO commits VALUES (?, ?, ?, ?, NULL, ?)", rows[start : start + batch])
-        connection.execute("COMMIT")
+        write_rows(connection, rows[start : start + batch])
     took, cpu = time.perf_counter() - begin, time.process_time() - cpu
     connection.close()
     _remove(path)
