@@ -49,6 +49,12 @@ async def idle_with_status(task_status: trio.TaskStatus[None] = trio.TASK_STATUS
     await trio.sleep_forever()
 
 
+async def idle_in_a_scope_with_status(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.CancelScope(shield=True):
+        task_status.started()
+        await trio.sleep_forever()
+
+
 # Starting one after another, each start awaited.
 
 
@@ -105,6 +111,31 @@ async def start_soon_bare() -> float:
         for _ in range(MANY):
             nursery.start_soon(idle_in_a_scope)
         await trio.testing.wait_all_tasks_blocked()
+        took = time.perf_counter() - begin
+        await _kill(nursery)
+    return took / MANY
+
+
+async def nursery_start() -> float:
+    async with trio.open_nursery() as nursery:
+        begin = time.perf_counter()
+        for _ in range(MANY):
+            await nursery.start(idle_in_a_scope_with_status)
+        took = time.perf_counter() - begin
+        await _kill(nursery)
+    return took / MANY
+
+
+async def nursery_start_concurrently() -> float:
+    async def caller() -> None:
+        for _ in range(MANY // 100):
+            await nursery.start(idle_in_a_scope_with_status)
+
+    async with trio.open_nursery() as nursery:
+        begin = time.perf_counter()
+        async with trio.open_nursery() as callers:
+            for _ in range(100):
+                callers.start_soon(caller)
         took = time.perf_counter() - begin
         await _kill(nursery)
     return took / MANY
@@ -493,9 +524,11 @@ def main() -> None:
     if others:
         row("triotp (waits for no start)", others["boot"], "µs", micro, bare)
 
-    bare, one_by_hand, many_by_hand, one, many, tasks = in_turn(
+    bare, one_start, many_starts, one_by_hand, many_by_hand, one, many, tasks = in_turn(
         rounds,
         start_soon_bare,
+        nursery_start,
+        nursery_start_concurrently,
         start_and_wait_by_hand,
         start_and_wait_by_hand_concurrently,
         start_child_ours,
@@ -504,8 +537,10 @@ def main() -> None:
     )
     print("starting 10 000 at run time, per child")
     row("nursery.start_soon of a task with a scope", bare, "µs", micro)
-    row("the same, each start waited for, one caller", one_by_hand, "µs", micro, bare)
-    row("the same, each start waited for, 100 callers", many_by_hand, "µs", micro, bare)
+    row("nursery.start of it, one caller", one_start, "µs", micro, bare)
+    row("nursery.start of it, 100 callers", many_starts, "µs", micro, bare)
+    row("start_soon, woken by its first step, one caller", one_by_hand, "µs", micro, bare)
+    row("start_soon, woken by its first step, 100 callers", many_by_hand, "µs", micro, bare)
     row("DynamicSupervisor.start_child, one caller", one, "µs", micro, bare)
     row("DynamicSupervisor.start_child, 100 callers", many, "µs", micro, bare)
     row("TaskSupervisor.start_soon, which waits for nothing", tasks, "µs", micro, bare)
