@@ -7,7 +7,12 @@ its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 __all__ = ["DefinitionError", "InvalidArgument", "PrunellaError"]
+
+T = TypeVar("T")
 
 
 class PrunellaError(Exception):
@@ -37,6 +42,24 @@ class InvalidArgument(PrunellaError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.owner}: {self.field} must be {self.expected}, got {_shown(self.got)}"
+
+
+def check_iterable(owner: str, field: str, value: Iterable[T], what: str) -> tuple[T, ...]:
+    """What an argument yields that takes many of a kind. What it raises while it yields them is not hidden.
+
+    Args:
+        owner, field: as of `InvalidArgument`.
+        value: the argument.
+        what: the kind, in the plural ("targets").
+
+    Raises:
+        InvalidArgument: it is no iterable.
+    """
+    try:
+        iterator = iter(value)
+    except TypeError:
+        raise InvalidArgument(owner, field, f"an iterable of {what}", value) from None
+    return tuple(iterator)
 
 
 def _shown(value: object, limit: int = 100) -> str:
