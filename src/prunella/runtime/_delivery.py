@@ -116,7 +116,7 @@ class OpenAsk:
         """Something that it caused has ended."""
         self._holds -= 1
         if self._holds == 0 and not self.over:
-            self.end(None, self.error or NoReply())
+            self.end(None, self.error or self._no_reply())
 
     def failed(self, error: BaseException) -> None:
         """A directive on the way has failed, and nobody's logic heard of it.
@@ -126,8 +126,13 @@ class OpenAsk:
         if isinstance(error, AgentError):
             self.error = error
         elif self.error is None:
-            self.error = NoReply()
+            self.error = self._no_reply()
             self.error.__cause__ = error
+
+    def _no_reply(self) -> NoReply:
+        error = NoReply()
+        error.address = self.asked
+        return error
 
     def end(self, value: Any, error: BaseException | None) -> bool:
         """Ends it with a reply or an error; tells whether it was still open."""

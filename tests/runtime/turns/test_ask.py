@@ -90,8 +90,9 @@ async def test_without_a_reply_it_ends_as_soon_as_nothing_is_open() -> None:
             (Ask("b", "echo", then="got"), 0),
         ]:
             began = trio.current_time()
-            with pytest.raises(NoReply):
+            with pytest.raises(NoReply, match="agent 'a' did not reply") as caught:
                 await ref.ask("do", it=it)
+            assert caught.value.address == ref.address
             assert trio.current_time() - began == pytest.approx(seconds, abs=0.01)
 
 
@@ -165,6 +166,7 @@ async def test_work_that_fails_unheard_is_why_there_is_no_reply() -> None:
         with pytest.raises(NoReply) as caught:
             await runtime.ref("a").ask("do", it=Run(fail, {"text": "so sad"}))
         assert isinstance(caught.value.__cause__, ValueError)
+        assert caught.value.address == runtime.ref("a").address
 
 
 async def test_a_crash_of_the_agent_ends_asks_that_waited_for_its_work() -> None:
