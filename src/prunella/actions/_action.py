@@ -196,8 +196,8 @@ def action(
         cpu: runs a sync function of a module in a worker process, which is killed when the run is cancelled
             (extra ``prunella[actions]``).
         compensate: a function, sync or async, that undoes what a failed run may have done. It takes any of the
-            action's parameters by name, and `error`. A sync one runs where the action does: in a thread if that is
-            sync, else in the event loop, where it must not block.
+            action's parameters by name, defaults too, and `error`. A sync one runs where the action does: in a thread
+            if that is sync, else in the event loop, where it must not block.
         compensate_timeout: seconds for that.
         open: hands unknown keys to `**rest`; else they are refused.
         max_concurrency: how many runs of it there may be at a time in one runner.

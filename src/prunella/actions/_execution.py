@@ -288,9 +288,8 @@ class Execution:
             value = self.converted(value)
         compensate = self.options.compensate
         if compensate is not None:
-            done = Undo(
-                self.step or action.name, compensate, values, value, self.options.compensate_timeout, self._blocks
-            )
+            seconds, given = self.options.compensate_timeout, signature.with_defaults(values)
+            done = Undo(self.step or action.name, compensate, given, value, seconds, self._blocks)
             undoing = (done, *undoing)
         return Completed(value, directives, self.attempts, undoing)
 
@@ -340,7 +339,7 @@ class Execution:
         compensate = self.options.compensate
         if compensate is None or not self._touched:
             return self.undone
-        values = self.values
+        values = self.action.signature.with_defaults(self.values)
         if self.action.signature.handed_in:
             values = values | self._handed_in(math.inf)
         step = Undo(self.action.name, compensate, values, None, self.options.compensate_timeout, self._blocks)

@@ -13,7 +13,7 @@ from ._execution import Execution
 from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from ._references import Param, ResultOf, references, resolved
 from ._results import Completed
-from ._signature import Signature
+from ._signature import Signature, factories_of
 from ._step import Step
 
 __all__ = ["Plan"]
@@ -189,7 +189,8 @@ def _signature(title: str, steps: Mapping[str, Step]) -> Signature:
         fields = Fields(title, parameters, closed=True)
     except DefinitionError as error:
         raise InvalidPlan(str(error)) from error
-    return Signature(fields, parameters, False, {}, fields.defaults, None, dict[str, Any])
+    made = factories_of(title, parameters)
+    return Signature(fields, parameters, False, {}, fields.defaults, None, dict[str, Any], made)
 
 
 def _merged(title: str, name: str, known: Field | None, field: Field) -> Field:

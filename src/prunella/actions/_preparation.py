@@ -37,9 +37,20 @@ def prepare(action: Action[..., Any], params: object) -> dict[str, Any]:
         raise invalid from None
     if signature.defaults:
         values = {**signature.defaults, **values}
+    if signature.factories:
+        _make_defaults(action, values)
     if hooks is not None and hooks.after_validate is not None:
         values = _hooked(action, hooks.after_validate, values)
     return values
+
+
+def _make_defaults(action: Action[..., Any], values: dict[str, Any]) -> None:
+    for name, make in action.signature.factories.items():
+        if name not in values:
+            try:
+                values[name] = make()
+            except Exception as raised:
+                raise failed(action, raised) from raised
 
 
 def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from ._context import ActionContext, IdempotencyKey
 from ._errors import InvalidAction
 from ._results import Result
 
-__all__ = ["HandedIn", "Kind", "Signature", "compile_signature", "handed_in"]
+__all__ = ["HandedIn", "Kind", "Signature", "compile_signature", "factories_of", "handed_in"]
 
 _NO_DEFAULT: Any = Field().default
+_FACTORY: Any = attrs.Factory  # a class, which attrs declares as a function to type checkers
 
 
 class Kind(StrEnum):
@@ -55,6 +56,7 @@ class Signature:
         defaults: what parameters are that are left out, where the function's own default is not of its annotation.
         output: converts the result; None if everything is taken.
         output_annotation: what it is converted to.
+        factories: what makes the parameters that are left out, where the default is an `attrs.Factory`.
     """
 
     fields: Fields
@@ -64,12 +66,11 @@ class Signature:
     defaults: Mapping[str, Any]
     output: Callable[[Any], Any] | None
     output_annotation: Any
+    factories: Mapping[str, Callable[[], Any]] = attrs.field(factory=dict)
 
-    @classmethod
-    def of_fields(cls, owner: str, parameters: Mapping[str, Field], *, open: bool = False) -> Signature:
-        """The signature of what is no single function."""
-        fields = Fields(owner, parameters, closed=True, rest=Any if open else None)
-        return cls(fields, parameters, open, {}, fields.defaults, None, Any)
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a run, with what those are that were left out."""
+        return {**self.fields.defaults, **values}
 
     def output_schema(self) -> dict[str, Any]:
         """The JSON Schema of the result."""
@@ -124,7 +125,23 @@ def compile_signature(
     except DefinitionError as error:
         raise InvalidAction(str(error)) from error
     changed = {name: value for name, value in fields.defaults.items() if value is not parameters[name].default}
-    return Signature(fields, parameters, open, handed, changed, output, output_annotation)
+    made = factories_of(owner, parameters)
+    return Signature(fields, parameters, open, handed, changed, output, output_annotation, made)
+
+
+def factories_of(owner: str, parameters: Mapping[str, Field]) -> dict[str, Callable[[], Any]]:
+    """What makes the defaults of those parameters that have a new one each time.
+
+    Raises:
+        InvalidAction: one is made of the object whose field it is, and here there is none.
+    """
+    found: dict[str, Callable[[], Any]] = {}
+    for name, field in parameters.items():
+        if isinstance(field.default, _FACTORY):
+            if field.default.takes_self:
+                raise InvalidAction(f"{owner}: the default of {name!r} is made of an object that there is not")
+            found[name] = field.default.factory
+    return found
 
 
 def _annotation(owner: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
