@@ -176,6 +176,39 @@ def test_a_second_interrupt_kills_what_is_left(command):
     assert process.stderr.read() == ""
 
 
+def test_a_third_interrupt_ends_the_process_whatever_a_child_does(command):
+    command.write(
+        "deaf.py",
+        "import trio",
+        "from prunella import Child, Supervisor",
+        "async def deaf():",
+        r"    print('ready\n', end='', flush=True)",
+        "    while True:",
+        "        try: await trio.sleep_forever()",
+        "        except BaseException:",
+        r"            print('swallowed\n', end='', flush=True)",
+        "            with trio.CancelScope(shield=True): await trio.sleep(1000)",
+        "tree = Supervisor([Child(deaf)])",
+    )
+    process = command.start("run", "deaf.py")
+    until(process, "ready")
+    process.send_signal(signal.SIGINT)
+    until(process, "swallowed")
+    process.send_signal(signal.SIGINT)
+    until(process, "deaf does not end")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert process.stderr.read() == "prunella: the third interrupt: what still runs is left to the system\n"
+
+
+def test_an_output_that_cannot_show_all_characters_shows_the_rest(command, echo):
+    command.write("events", word("crash"), word("→ there"), word("stop"))
+    done = command.run("run", "echo.py", "--signals", "events", env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "heard ? there\n" in done.stdout
+    assert "3 in = 2 handled + 1 crashed on" in done.stdout
+
+
 def test_two_interrupts_kill_what_is_left_also_if_a_child_that_starts_keeps_the_first_to_itself(command):
     command.write(
         "deaf.py",

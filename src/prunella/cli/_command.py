@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from ._output import BAD_INPUT, NOT_WELL, OK, USAGE, complain, write
+from ._output import BAD_INPUT, INTERRUPTED, NOT_WELL, OK, USAGE, complain, prepare, write
 from ._stored import add_stored
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ._target import Target
 
 __all__ = ["main"]
-
-INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 
 _RATE_AT_A_TERMINAL = 500.0
 
@@ -60,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    prepare()
     try:
         status = _main(arguments)
         write("")

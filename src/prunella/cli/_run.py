@@ -31,6 +31,7 @@ from ..supervision import (
 from ..telemetry import Event
 from ._feed import Feed
 from ._names import Names, is_routine, visible_trees
+from ._output import leave_at_once
 from ._summary import Record, Summary
 from ._tally import Tally
 from ._target import Target
@@ -128,6 +129,8 @@ class Run:
         Returns:
             Who has to hear of it besides: who is told has a KeyboardInterrupt raised.
         """
+        if self._killed and number is signal.SIGINT:
+            leave_at_once("the third interrupt: what still runs is left to the system")
         if self._signal is not None:
             # The tree has heard of the first interrupt, and kills what is left at the second.
             self._killed = self._killed or number is self._signal is signal.SIGINT
