@@ -1,8 +1,8 @@
 """Dispatch: signals out to where they go.
 
-A *target* is a frozen value that says where: a function, a channel, a name, a log, an HTTP endpoint. Functions and
-send channels stand for themselves, and so does every object with a method ``async deliver(signal)``. A *dispatcher*
-delivers, in the task of its caller:
+A *target* is a frozen value that says where: a function, a channel, a name, a log, an HTTP endpoint. Functions,
+send channels and refs of agents stand for themselves, and so does every object with a method ``async deliver(signal)``.
+A *dispatcher* delivers, in the task of its caller:
 
 .. code-block:: python
 

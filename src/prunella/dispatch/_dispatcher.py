@@ -78,7 +78,7 @@ class Dispatcher:
 
         Args:
             signal: the signal.
-            target: a target, or what stands for itself: a function, a send channel, an object with
+            target: a target, or what stands for itself: a function, a send channel, an `AgentRef`, an object with
                 ``async deliver(signal)``.
 
         Raises:

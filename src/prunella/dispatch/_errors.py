@@ -13,11 +13,12 @@ class Reason(StrEnum):
     """Why a signal was not delivered."""
 
     CLOSED = "closed"
-    """The channel, or the dispatcher itself, is closed."""
+    """The channel, or the dispatcher itself, is closed; the agent has stopped."""
     RAISED = "raised"
     """The function, or the custom target, raised; or the signal could not be written for the wire."""
     UNREACHABLE = "unreachable"
-    """Nobody is there: a connection is refused or breaks, a name is held by nobody."""
+    """Nobody is there: a connection is refused or breaks, a name is held by nobody, an
+    agent of that id never was."""
     TIMEOUT = "timeout"
     """An attempt got no answer in its time."""
     STATUS = "status"

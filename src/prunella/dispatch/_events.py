@@ -25,7 +25,7 @@ class DispatchEvent(Event):
     Attributes:
         signal_id: the id of the signal.
         signal_type: its type.
-        kind: the kind of target: `function`, `webhook`, `custom`, …
+        kind: the kind of target: `function`, `agent`, `webhook`, `custom`, …
         target: which one: a name, or a URL without its query.
     """
 

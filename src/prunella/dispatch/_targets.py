@@ -144,7 +144,8 @@ class ChannelTarget:
 class NamedTarget:
     """Sends the signal to whatever is registered under a name at that moment.
 
-    The value of the entry is the target: a child registers a channel, a function or a target of its own. Where
+    The value of the entry is the target: a child registers a channel, a function, the ref of an agent or a target of
+    its own. Where
     several hold the key, the first gets the signal.
 
     Args:
@@ -327,7 +328,7 @@ def as_target(destination: Any) -> Target | HTTPTarget:
     raise InvalidArgument(
         "dispatch",
         "target",
-        "a target, a function, a send channel, or an object with an async method deliver(signal)",
+        "a target, a function, a send channel, the ref of an agent, or an object with an async method deliver(signal)",
         type(destination),
     )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
 import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent, AgentStopped, MailboxFull
+from ..agents import Address, Agent, AgentNotFound, AgentStopped, MailboxFull
 from ..conversion import to_data
+from ..dispatch import DispatchError, Reason
 from ..errors import InvalidArgument
 from ..signals import Signal, SignalType, type_of
 from ..supervision import ExitReason
@@ -55,10 +56,11 @@ class AgentStatus:
 class AgentRef(Generic[A]):
     """The address of an agent in a runtime. It stays valid when the agent is restarted.
 
-    Refs are equal if their addresses are. Keywords of `cast`, `call` and `ask` are the signal's data, all of them;
-    deadlines are the caller's own cancel scopes, as everywhere in Trio. These verbs check for cancellation before
-    the signal is accepted and never after; they let other tasks run at least every 64th time, not every time: a turn
-    of an idle agent is taken in the caller's own task.
+    Refs are equal if their addresses are. A ref is also a target of `prunella.dispatch`: what goes there is cast.
+    Keywords of `cast`, `call` and `ask` are the signal's data, all of them; deadlines are the caller's own cancel
+    scopes, as everywhere in Trio. These verbs check for cancellation before the signal is accepted and never after;
+    they let other tasks run at least every 64th time, not every time: a turn of an idle agent is taken in the caller's
+    own task.
 
     Of a durable agent, `cast` returns when the signal is stored, `call` and `ask` when the turn is. A signal with an id
     that it has handled is not handled again: `call` gives the present state, `ask` the recorded reply, else it raises
@@ -66,6 +68,8 @@ class AgentRef(Generic[A]):
     `CommitFailed` if it could not be written, `Fenced` when another process has the agent, and `RestoreFailed` when
     what is stored of it cannot be read.
     """
+
+    _dispatch_kind: ClassVar[str] = "agent"
 
     __slots__ = ("__weakref__", "_agent", "_cached", "_runtime", "address")
 
@@ -127,6 +131,20 @@ class AgentRef(Generic[A]):
         server = self._server()
         if server.effects >= server.spec.effects or not server.offer_nowait(delivery):
             raise server.about(MailboxFull(server.waiting))
+
+    async def deliver(self, signal: Signal) -> None:
+        """Casts a signal as a target does; this is what a dispatcher calls.
+
+        Raises:
+            DispatchError: the agent has stopped (`closed`), or never was (`unreachable`).
+            PrunellaError: else as `cast`.
+        """
+        try:
+            await self.cast(signal)
+        except AgentStopped as error:
+            raise DispatchError(self, Reason.CLOSED) from error
+        except AgentNotFound as error:
+            raise DispatchError(self, Reason.UNREACHABLE) from error
 
     @enable_ki_protection
     async def call(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> A:
