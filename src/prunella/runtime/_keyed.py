@@ -11,7 +11,7 @@ from ..errors import InvalidArgument
 from ..supervision import AlreadyStarted
 from ..supervision._policies import check_seconds
 from ._ref import AgentRef
-from ._spec import AgentSpec
+from ._spec import AgentSpec, check_durability
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -131,6 +131,13 @@ class Keyed(Generic[A]):
             self._runtime.begin_stop(server, _IDLE)
 
 
+def _any_state(agent: type[A]) -> A:
+    """A value of the class, which stands for those that come later."""
+    state = definition_of(agent).state
+    value: A = state.build(dict.fromkeys(state.names))
+    return value
+
+
 def checked_keyed(
     runtime: Runtime, agent: type[A], idle_timeout: float, name: str | None, options: dict[str, Any]
 ) -> Keyed[A]:
@@ -139,8 +146,8 @@ def checked_keyed(
     Raises:
         InvalidArgument, InvalidSpec: they cannot.
     """
-    if not isinstance(agent, type) or not issubclass(agent, Agent):
-        raise InvalidArgument("keyed()", "agent", "a class of agents", agent)
+    if not isinstance(agent, type) or not issubclass(agent, Agent) or agent is Agent:
+        raise InvalidArgument("keyed()", "agent", "a class derived from Agent", agent)
     name = definition_of(agent).name if name is None else name
     if not isinstance(name, str) or not name or "/" in name:
         raise InvalidArgument("keyed()", "name", "a non-empty string without '/'", name)
@@ -149,6 +156,10 @@ def checked_keyed(
             raise InvalidArgument("keyed()", option, "given to get()", options[option])
     if idle_timeout != math.inf:
         check_seconds("keyed()", "idle_timeout", idle_timeout, above_zero=True)
+    # What the options are is said now; their states come with the keys.
+    spec = AgentSpec(agent, f"{name}/*", state=_any_state(agent), **options)
+    if runtime.durability is None:
+        check_durability(spec)
     keyed = Keyed(runtime, agent, name, idle_timeout, options)
     there = runtime.keys.setdefault(name, keyed)
     if runtime.durability is not None:

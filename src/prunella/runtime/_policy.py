@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias, final
 
 import attrs
@@ -70,8 +71,8 @@ def checked_policy(owner: str, policy: Any) -> ErrorPolicy:
     if isinstance(policy, MaxErrors | EmitErrors) or policy in ("log", "stop"):
         checked: ErrorPolicy = policy
         return checked
-    if callable(policy):
+    if callable(policy) and not iscoroutinefunction(policy):
         function: ErrorPolicy = policy
         return function
-    expected = "'log', 'stop', emit(type), max_errors(n), or a function of the agent and the error"
+    expected = "'log', 'stop', emit(type), max_errors(n), or a function (no async one) of the agent and the error"
     raise InvalidSpec(owner, "error_policy", expected, policy)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 import attrs
 
 from ..agents import Address, Agent, Durable
-from ..agents._turns import definition_of
+from ..agents._turns import Definition, definition_of
 from ..conversion import Map
-from ..signals import Route
+from ..signals import InvalidPattern, Route
 from ..supervision import Backoff, ChildKind, InvalidSpec, Restart
 from ..supervision._policies import check_choice, check_count, check_id, check_seconds, check_shutdown
 from ._policy import ErrorPolicy, checked_policy
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..supervision._life import HostedLife
     from ..supervision._live import LiveSupervisor
     from ..supervision._records import Slot
+    from ._ref import AgentRef
 
 __all__ = ["AgentSpec"]
 
@@ -50,7 +51,8 @@ class AgentSpec(Generic[A]):
         isolation: ``task``.
         durable: whether its turns are stored, and how (`Durable`); by default what its class says. It needs a
             runtime with a storage.
-        parent: the address of its parent, for an agent that is to be born as a child of another.
+        parent: its parent, for an agent that is to be born as a child of another: an id in its own partition, an
+            `Address` or a ref.
         tag: what its parent calls it.
         on_parent_death: ``stop``, ``continue`` or ``emit``: what it does when its parent has ended for good.
         subscribe: patterns of published signals that it hears.
@@ -107,7 +109,7 @@ class AgentSpec(Generic[A]):
         partition: str | None = None,
         isolation: str = "task",
         durable: Any = None,
-        parent: Address | None = None,
+        parent: AgentRef[Any] | Address | str | None = None,
         tag: str | None = None,
         on_parent_death: str = "stop",
         subscribe: Iterable[str] = (),
@@ -118,19 +120,23 @@ class AgentSpec(Generic[A]):
         backoff: Backoff | None = None,
         debug: bool = False,
     ) -> None:
-        if not isinstance(agent, type) or not issubclass(agent, Agent):
-            raise InvalidSpec("AgentSpec", "agent", "a class of agents", agent)
+        if not isinstance(agent, type) or not issubclass(agent, Agent) or agent is Agent:
+            raise InvalidSpec("AgentSpec", "agent", "a class derived from Agent", agent)
         definition = definition_of(agent)
         named = id is not None
         if id is None:
             id = definition.name
         owner = f"AgentSpec {check_id('AgentSpec', id)!r}"
-        if partition is not None:
-            check_id(owner, partition)
+        if partition is not None and (not isinstance(partition, str) or not partition):
+            raise InvalidSpec(owner, "partition", "a string that is not empty, or None", partition)
+        if parent is not None:
+            parent = _parent(owner, parent, partition)
         if (tag is None) != (parent is None):
             raise InvalidSpec(owner, "tag", "given exactly when a parent is", tag)
-        if parent is not None and not isinstance(parent, Address):
-            raise InvalidSpec(owner, "parent", "an Address or None", parent)
+        if tag is not None and (not isinstance(tag, str) or not tag):
+            raise InvalidSpec(owner, "tag", "a string that is not empty", tag)
+        if debug.__class__ is not bool:
+            raise InvalidSpec(owner, "debug", "a bool", debug)
         if backoff is not None and not isinstance(backoff, Backoff):
             raise InvalidSpec(owner, "backoff", "a Backoff or None", backoff)
         options: tuple[Any, ...] = (
@@ -143,7 +149,7 @@ class AgentSpec(Generic[A]):
         else:
             options = _checked(owner, *options)
         initial = definition.initial(state, owner=owner)
-        durability = _durability(owner, durable, definition.durable)
+        durability = _durability(owner, durable, definition)
         draft: Any = self
         object.__setattr__(draft, "__class__", _Draft)  # which takes attributes three times as fast as what is frozen
         draft.agent = agent
@@ -212,9 +218,7 @@ def _checked(
     """The options that have to do with nothing else, checked and in their own types."""
     if isolation != "task":
         raise InvalidSpec(owner, "isolation", "'task'; processes come later", isolation)
-    if isinstance(subscribe, str):
-        raise InvalidSpec(owner, "subscribe", "a list of patterns", subscribe)
-    patterns = tuple(Route(pattern, None).pattern for pattern in subscribe)
+    patterns = _patterns(owner, subscribe)
     if mailbox != math.inf and check_count(owner, "mailbox", mailbox) == 0:
         raise InvalidSpec(owner, "mailbox", "at least 1", mailbox)
     if check_count(owner, "effects", effects) == 0:
@@ -241,14 +245,39 @@ _DEFAULTS = (Restart.TRANSIENT, "fresh", 5.0, 1000, "log", "task", "stop", (), 1
 """What `_checked` gives for the defaults of the signature."""
 
 
-def _durability(owner: str, durable: Any, of_class: Durable | None) -> Durable | None:
+def _durability(owner: str, durable: Any, definition: Definition) -> Durable | None:
     if durable is None:
-        return of_class
+        return definition.durable
     if isinstance(durable, bool):
-        return (of_class or Durable()) if durable else None
-    if not isinstance(durable, Durable):
+        durability = (definition.durable or Durable()) if durable else None
+    elif isinstance(durable, Durable):
+        durability = durable
+    else:
         raise InvalidSpec(owner, "durable", "True, False, a Durable, or None for what the class says", durable)
-    return durable
+    if durability is not None and not definition.is_named:
+        name = definition.agent_class.__qualname__
+        expected = f"False, for {name} has no name= by which its stored turns would be found when it is renamed"
+        raise InvalidSpec(owner, "durable", expected, durable)
+    return durability
+
+
+def _parent(owner: str, parent: object, partition: str | None) -> Address:
+    if isinstance(parent, str) and parent:
+        return Address(parent, partition)
+    address = parent if isinstance(parent, Address) else getattr(parent, "address", None)
+    if not isinstance(address, Address):
+        raise InvalidSpec(owner, "parent", "the id of an agent, an Address, an AgentRef or None", parent)
+    return address
+
+
+def _patterns(owner: str, subscribe: Any) -> tuple[str, ...]:
+    if isinstance(subscribe, str) or not isinstance(subscribe, Iterable):
+        raise InvalidSpec(owner, "subscribe", "a list of patterns", subscribe)
+    patterns = tuple(subscribe)
+    try:
+        return tuple([Route(pattern, None).pattern for pattern in patterns])
+    except InvalidPattern as error:
+        raise InvalidSpec(owner, "subscribe", f"valid patterns ({error})", patterns) from error
 
 
 def _choice(owner: str, field: str, value: Any, choices: tuple[str, ...]) -> str:
