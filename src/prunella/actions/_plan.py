@@ -8,6 +8,7 @@ from ..conversion import ConversionError, Field, Fields, converter
 from ..errors import DefinitionError
 from ._action import check_concurrency
 from ._composite import Composite, Labels, Work, perform_all
+from ._conditions import said
 from ._errors import InvalidAction, InvalidPlan, PlanFailed
 from ._execution import Execution
 from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
@@ -108,9 +109,8 @@ class Plan(Composite):
         def holds(step: Step, results: Mapping[str, Any]) -> object:
             assert step.when is not None
             before = self._before[step.name]
-            return step.when(
-                MappingProxyType({name: results[name] for name in self.steps if name in before & results.keys()})
-            )
+            known = {name: results[name] for name in self.steps if name in before & results.keys()}
+            return said(f"step {step.name!r}", "when", step.when(MappingProxyType(known)))
 
         progress = Progress(self._edges, self._at_once)
         cancel = self._on_failure == "cancel"

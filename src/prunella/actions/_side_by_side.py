@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack, final
 from ._action import check_concurrency
 from ._chain import declared, open_signature
 from ._composite import Composite, Labels, Work, invoke, perform_all
+from ._conditions import check_condition, said
 from ._errors import ActionError, InvalidAction, InvalidPlan, PlanFailed
 from ._execution import Execution
 from ._graph import Progress
@@ -57,7 +58,7 @@ def branch(
     """An action that runs one of two others, and has its value.
 
     Args:
-        condition: called with the parameters; must say `True` or `False`.
+        condition: a plain function of the parameters; must say `True` or `False`.
         then: what runs if it says `True`.
         otherwise: what runs if not; without it the value is then `None`.
         name: its own name as an action.
@@ -66,8 +67,7 @@ def branch(
     Raises:
         InvalidPlan: one of these is something else.
     """
-    if not callable(condition):
-        raise InvalidPlan(f"{name}: condition must be a function of the parameters, got a {type(condition).__name__}")
+    check_condition(name, "condition", condition, "the parameters")
     steps = named_steps(name, [then] if otherwise is None else [then, otherwise])
     return _Branch(name, condition, steps, labels)
 
@@ -146,7 +146,7 @@ class _Branch(Composite):
         super().__init__(name, open_signature(name, steps), labels)
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
-        chosen = self._condition(values)
+        chosen = said(self.name, "condition", self._condition(values))
         if not isinstance(chosen, bool):
             raise ActionError(f"{self.name}: the condition must say True or False, got a {type(chosen).__name__}")
         if not chosen and len(self._steps) == 1:

@@ -7,6 +7,7 @@ import attrs
 
 from ..conversion import Map
 from ._action import Action, check_name
+from ._conditions import check_condition
 from ._errors import InvalidAction, InvalidPlan
 from ._instruction import Instruction
 from ._options import Overrides, checked_overrides
@@ -29,8 +30,8 @@ class Step:
         action: what it runs; an instruction brings parameters, context and options.
         params: its parameters: values, `result_of("step")`, or `param("name")`.
         depends_on: the names of steps that must be done first, beside those whose results it takes.
-        when: called with the results of the steps before it; if it says no, the step is left out, with what waits
-            for it.
+        when: a plain function of the results of the steps before it; if it says no, the step is left out, with what
+            waits for it. If it raises, the step has failed.
         options: options of `action` that are different for this step.
 
     Raises:
@@ -77,8 +78,8 @@ class Step:
         names = (depends_on,) if isinstance(depends_on, str) else tuple(depends_on)
         if not all(isinstance(other, str) for other in names):
             raise InvalidPlan(f"step {name!r}: depends_on must be names of steps, got {names!r:.80}")
-        if when is not None and not callable(when):
-            raise InvalidPlan(f"step {name!r}: when must be a function of the results, got a {type(when).__name__}")
+        if when is not None:
+            check_condition(f"step {name!r}", "when", when, "the results")
         self.__attrs_init__(name, action, brought.update(params or {}), names, when, Map(checked), context)
 
     @property
