@@ -86,6 +86,13 @@ def test_the_page_shows_what_the_command_writes(command):
     assert f"```text\n{told}```" in (root / "docs/reference/cli.md").read_text()
 
 
+def test_the_agent_of_a_module_that_only_builds_the_tree_is_found(command, shop):
+    command.write("main.py", "from prunella import AgentSpec", "from shop import Shop", "make = lambda: AgentSpec(Shop)")
+    done = command.run("describe", "main:Shop")
+    assert done.stderr == ""
+    assert command.run("describe", "main").stdout == done.stdout
+
+
 def test_an_agent_with_nothing_in_it(command):
     command.write("bare.py", "from prunella import Agent", "class Bare(Agent): pass")
     assert command.run("describe", "bare").stdout == "bare  (bare.Bare, version 1)\n\nno fields\n\nno handlers\n"

@@ -172,12 +172,13 @@ def _agent(where: str, name: str, module: ModuleType) -> type[Agent]:
 
 
 def _agents_of(module: ModuleType) -> list[str]:
-    """The names of the agents that a module defines."""
-    return [
-        name
+    """The names of the agents that a module defines, or of those that it has from others if it defines none."""
+    agents = {
+        name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Agent) and value.__module__ == module.__name__
-    ]
+        if isinstance(value, type) and issubclass(value, Agent) and value is not Agent
+    }
+    return [name for name, value in agents.items() if value.__module__ == module.__name__] or list(agents)
 
 
 def _kind(value: object) -> str:
