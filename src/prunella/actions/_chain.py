@@ -46,7 +46,7 @@ class _Chain(Composite):
         work = Work()
         for step in self.steps:
             try:
-                completed = await invoke(run, step, {**declared(step, gathered), **step.params})
+                completed = await invoke(run, step, {**declared(step, gathered), **step.given})
             except ActionError as raised:
                 error = ChainFailed(f"{self.name}: step {step.name!r} failed: {raised}", work.results, step.name)
                 error.because_of(raised)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from ..conversion import Map
 from ..errors import DefinitionError, InvalidArgument, PrunellaError
 from ._redaction import redacted, redacted_text
 
@@ -57,10 +57,15 @@ class ActionError(PrunellaError):
         if details is not None and not (isinstance(details, Mapping) and all(isinstance(key, str) for key in details)):
             raise InvalidArgument(owner, "details", "a mapping with keys of type str", details)
         self.hint = retryable
-        self.details: Map[str, Any] = Map(details or {})
+        self._details = dict(details or {})
         self.action: str | None = None
         self.attempts = 0
         self.compensation: Compensated | None = None
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """More about it, in the order in which it was given; it cannot be changed."""
+        return MappingProxyType(self._details)
 
     @property
     def retryable(self) -> bool:

@@ -80,14 +80,26 @@ class Instruction:
 
     def laid_under(
         self, params: object, context: Mapping[str, Any] | None, overrides: Mapping[str, Any]
-    ) -> tuple[Action[..., Any], Map[str, Any], Map[str, Any], Mapping[str, Any]]:
+    ) -> tuple[Action[..., Any], Mapping[str, Any], Map[str, Any], Mapping[str, Any]]:
         """What to run when a call gives something too: that is laid over what the instruction says."""
         return (
             self.action,
-            self.params.update(_mapping("params", params)),
+            in_order(self.params.update(_mapping("params", params)), self.action),
             self.context.update(_mapping("context", context)),
             {**self.options, **overrides},
         )
+
+
+def in_order(params: Map[str, Any], action: Action[..., Any]) -> dict[str, Any]:
+    """Parameters in the order in which an action declares them, those that it does not by name.
+
+    The order of a `Map` is another one in each process.
+    """
+    declared = action.signature.parameters
+    ordered = {name: params[name] for name in declared if name in params}
+    if len(ordered) < len(params):
+        ordered |= {name: params[name] for name in sorted(params) if name not in declared}
+    return ordered
 
 
 def _mapping(path: str, value: Any) -> Map[str, Any]:

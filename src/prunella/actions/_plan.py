@@ -104,7 +104,7 @@ class Plan(Composite):
             def meant(reference: ResultOf | Param) -> Any:
                 return results[reference.step] if isinstance(reference, ResultOf) else values[reference.name]
 
-            return resolved(step.params, meant) if step.waits_for_results else step.params
+            return resolved(step.given, meant) if step.waits_for_results else step.given
 
         def holds(step: Step, results: Mapping[str, Any]) -> object:
             assert step.when is not None
@@ -142,7 +142,7 @@ def _by_name(title: str, steps: Iterable[Step]) -> dict[str, Step]:
 def _edges(title: str, steps: Mapping[str, Step]) -> dict[str, tuple[str, ...]]:
     edges: dict[str, tuple[str, ...]] = {}
     for name, step in steps.items():
-        taken = [reference.step for reference in references(step.params) if isinstance(reference, ResultOf)]
+        taken = [reference.step for reference in references(step.given) if isinstance(reference, ResultOf)]
         edges[name] = tuple(dict.fromkeys([*step.depends_on, *taken]))
     missing = {name: [other for other in others if other not in steps] for name, others in edges.items()}
     said = [f"{name!r} on {', '.join(map(repr, others))}" for name, others in missing.items() if others]
@@ -158,7 +158,7 @@ def _edges(title: str, steps: Mapping[str, Step]) -> dict[str, tuple[str, ...]]:
 def _check_params(title: str, step: Step) -> None:
     """Refuses parameters that are unknown, missing, or can never fit."""
     signature = step.action.signature
-    for key, value in step.params.items():
+    for key, value in step.given.items():
         field = signature.parameters.get(key)
         if field is None:
             if not signature.open:
@@ -178,7 +178,7 @@ def _signature(title: str, steps: Mapping[str, Step]) -> Signature:
     """What the plan takes: what its `param(...)`s stand for."""
     parameters: dict[str, Field] = {}
     for step in steps.values():
-        for key, value in step.params.items():
+        for key, value in step.given.items():
             stands_for = step.action.signature.parameters.get(key, Field())
             for reference in references(value):
                 if isinstance(reference, Param):

@@ -115,7 +115,7 @@ class _Parallel(Composite):
             run,
             self.steps,
             progress,
-            lambda step, results: {**declared(step, values), **step.params},
+            lambda step, results: {**declared(step, values), **step.given},
             lambda step, results: True,
             cancel=self._on_failure == "cancel",
             work=work,
@@ -152,7 +152,7 @@ class _Branch(Composite):
         if not chosen and len(self._steps) == 1:
             return Completed(None)
         step = self._steps[0 if chosen else 1]
-        return await invoke(run, step, {**declared(step, values), **step.params})
+        return await invoke(run, step, {**declared(step, values), **step.given})
 
 
 @final
@@ -168,7 +168,7 @@ class _Converge(Composite):
         step = self._into
         gathered = {**values, **work.results["sources"]}
         try:
-            completed = await invoke(run, step, {**declared(step, gathered), **step.params})
+            completed = await invoke(run, step, {**declared(step, gathered), **step.given})
         except ActionError as error:
             await run.undo_steps(work.undo, error)
             raise

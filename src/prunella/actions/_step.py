@@ -9,7 +9,7 @@ from ..conversion import Map
 from ._action import Action, check_name
 from ._conditions import check_condition
 from ._errors import InvalidAction, InvalidPlan
-from ._instruction import Instruction
+from ._instruction import Instruction, in_order
 from ._options import Overrides, checked_overrides
 from ._references import references
 from ._signature import Kind
@@ -46,6 +46,8 @@ class Step:
     when: Callable[[Mapping[str, Any]], object] | None
     options: Map[str, Any]
     context: Map[str, Any]
+    given: Mapping[str, Any] = attrs.field(repr=False)
+    """`params` in the order in which the action declares them; a `Map` has another one in each process."""
 
     def __init__(
         self,
@@ -75,17 +77,21 @@ class Step:
             raise InvalidPlan(f"step {name!r}: {action.name} streams, a step has one result")
         if params is not None and not isinstance(params, Mapping):
             raise InvalidPlan(f"step {name!r}: params must be a mapping, got a {type(params).__name__}")
+        for key in params or ():
+            if not isinstance(key, str):
+                raise InvalidPlan(f"step {name!r}: params must have keys of type str, got a {type(key).__name__}")
         names = (depends_on,) if isinstance(depends_on, str) else tuple(depends_on)
         if not all(isinstance(other, str) for other in names):
             raise InvalidPlan(f"step {name!r}: depends_on must be names of steps, got {names!r:.80}")
         if when is not None:
             check_condition(f"step {name!r}", "when", when, "the results")
-        self.__attrs_init__(name, action, brought.update(params or {}), names, when, Map(checked), context)
+        merged = brought.update(params or {})
+        self.__attrs_init__(name, action, merged, names, when, Map(checked), context, in_order(merged, action))
 
     @property
     def waits_for_results(self) -> bool:
         """Whether something in its parameters stands for something else."""
-        return any(True for _ in references(self.params))
+        return any(True for _ in references(self.given))
 
 
 def named_steps(owner: str, items: Iterable[Item]) -> tuple[Step, ...]:
