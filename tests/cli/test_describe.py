@@ -87,7 +87,7 @@ def test_the_page_shows_what_the_command_writes(command):
 
 
 def test_the_agent_of_a_module_that_only_builds_the_tree_is_found(command, shop):
-    command.write("main.py", "from prunella import AgentSpec", "from shop import Shop", "make = lambda: AgentSpec(Shop)")
+    command.write("main.py", "from prunella import AgentSpec", "from shop import Shop", "make = lambda: Shop")
     done = command.run("describe", "main:Shop")
     assert done.stderr == ""
     assert command.run("describe", "main").stdout == done.stdout
