@@ -7,9 +7,10 @@ import math
 import pickle
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import attrs
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from prunella.agents import Agent, Context, Map, on, schema
 from prunella.conversion import ConversionError
 from prunella.errors import DefinitionError, InvalidArgument
+from prunella.runtime import AgentSpec
 
 T = TypeVar("T")
 
@@ -101,6 +103,62 @@ def test_the_constructor_converts_and_checks() -> None:
         Shop(customer={"name": "Ann", "visits": ["1"]})  # type: ignore[arg-type]
     assert (caught.value.field, caught.value.expected) == ("customer.visits[0]", "int")
     assert "got str" in str(caught.value)
+
+
+class Tariff(TypedDict):
+    name: str
+    rate: NotRequired[float]
+
+
+@dataclass(frozen=True)
+class Place:
+    street: str = ""
+    customer: Customer | None = None
+
+
+class Nested(Agent, name="nested"):
+    customer: Customer | None = None
+    tariff: Tariff | None = None
+    places: tuple[Place, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        ({"customer": {"name": "Ann", "zzz": 3}}, "customer.zzz"),
+        ({"tariff": {"name": "low", "zzz": 3}}, "tariff.zzz"),
+        ({"places": [{"street": "a"}, {"zzz": 3}]}, "places[1].zzz"),
+        ({"places": [{"customer": {"name": "Ann", "zzz": 3}}]}, "places[0].customer.zzz"),
+    ],
+)
+def test_a_state_loses_no_key_that_a_class_inside_does_not_have(data: Any, where: str) -> None:
+    with pytest.raises(InvalidArgument) as made:
+        Nested(**data)
+    assert made.value.field == where
+    with pytest.raises(InvalidArgument) as started:
+        AgentSpec(Nested, state=data)
+    assert started.value.field == f"state.{where}"
+    with pytest.raises(ConversionError) as read:
+        Nested.from_data(data)
+    assert read.value.path == where
+
+
+def test_what_is_known_inside_may_still_be_infinite_in_a_state_and_further_keys_in_a_signal_are_ignored() -> None:
+    class Wide(Agent):
+        place: Mapping[str, float] = Map()
+        customer: Customer | None = None
+
+        @on("take")
+        def take(self, customer: Customer) -> Any:
+            return self.set(customer=customer)
+
+    assert Wide(place={"x": math.inf}).place["x"] == math.inf  # type: ignore[arg-type]
+    after, _ = Wide().cmd("take", customer={"name": "Ann", "zzz": 3})
+    assert after.customer == Customer("Ann")
+
+
+def test_the_schema_of_a_state_says_that_its_classes_take_no_further_keys() -> None:
+    assert schema(Nested)["$defs"]["Customer"]["additionalProperties"] is False
 
 
 def test_the_constructor_names_a_field_that_is_missing_or_unknown() -> None:

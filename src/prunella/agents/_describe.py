@@ -102,7 +102,7 @@ def describe(agent_class: type[Agent]) -> AgentDefinition:
                 field.default is NO_DEFAULT,
                 None if field.default is NO_DEFAULT else field.default,
                 field.description,
-                Map(json_schema(field.annotation, closed=False)),
+                Map(json_schema(field.annotation, closed=False, known_keys=True)),
             )
             for field in definition.state.fields.values()
         ),

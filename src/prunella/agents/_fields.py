@@ -262,14 +262,13 @@ def compile_state(cls: type, namespace: Mapping[str, Any]) -> State:
     for name in names:
         check_immutable(owner, name, hints[name])
         fields[name] = Field(hints[name], _default(cls, owner, name), said.get(name, ""))
-    record = Fields(owner, fields, namespace=namespace)
+    record = Fields(owner, fields, known_keys=True, namespace=namespace)
     made = []
     for name, field in fields.items():
         default = record.defaults.get(name, NO_DEFAULT)
-        convert = converter(field.annotation, namespace=namespace)
-        made.append(
-            StateField(name, field.annotation, default, field.description, convert, exact_type(field.annotation))
-        )
+        convert = converter(field.annotation, known_keys=True, namespace=namespace)
+        exact = exact_type(field.annotation, known_keys=True)
+        made.append(StateField(name, field.annotation, default, field.description, convert, exact))
     return State(cls, owner, tuple(made), record)
 
 

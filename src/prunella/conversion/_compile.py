@@ -1,4 +1,4 @@
-"""From an annotation to its shape. Each is compiled once for open and once for closed conversion."""
+"""From an annotation to its shape. Each is compiled once for every way to convert."""
 
 from __future__ import annotations
 
@@ -33,21 +33,30 @@ _SEQUENCES: dict[Any, type] = {
 _SETS: dict[Any, type] = {frozenset: frozenset, abc.Set: frozenset, set: set, abc.MutableSet: set}
 _MAPPINGS: dict[Any, type] = {abc.Mapping: Map, Map: Map, dict: dict, abc.MutableMapping: dict}
 
-_cache: dict[tuple[Any, bool], Shape] = {}
+_cache: dict[tuple[Any, bool, bool], Shape] = {}
 _lock = RLock()  # a recursive class must not be seen half compiled by another thread
 
 
-def compiled(annotation: Any, *, closed: bool, namespace: Mapping[str, Any] | None = None) -> Shape:
+def compiled(
+    annotation: Any, *, closed: bool, known_keys: bool = False, namespace: Mapping[str, Any] | None = None
+) -> Shape:
     """The shape of an annotation.
+
+    Args:
+        annotation: the annotation.
+        closed: refuses keys that a class does not have, NaN and infinity.
+        known_keys: refuses keys that a class does not have.
+        namespace: names for annotations of classes inside that are still text.
 
     Raises:
         DefinitionError: nothing can be converted to it.
     """
-    key = (_key(annotation), closed)
+    known_keys = known_keys or closed
+    key = (_key(annotation), closed, known_keys)
     shape = _cache.get(key)
     if shape is None:
         with _lock:
-            compiler = _Compiler(closed, namespace)
+            compiler = _Compiler(closed, known_keys, namespace)
             shape = compiler.shape(annotation)
             _cache.update(compiler.made)  # only now, when all of it is complete
     return shape
@@ -78,13 +87,14 @@ def _argument_key(argument: Any) -> Any:
 class _Compiler:
     """One compilation with all that it leads to."""
 
-    def __init__(self, closed: bool, namespace: Mapping[str, Any] | None) -> None:
+    def __init__(self, closed: bool, known_keys: bool, namespace: Mapping[str, Any] | None) -> None:
         self.closed = closed
+        self.known_keys = known_keys
         self.namespace = namespace
-        self.made: dict[tuple[Any, bool], Shape] = {}
+        self.made: dict[tuple[Any, bool, bool], Shape] = {}
 
     def shape(self, annotation: Any) -> Shape:
-        key = (_key(annotation), self.closed)
+        key = (_key(annotation), self.closed, self.known_keys)
         known = _cache.get(key) or self.made.get(key)
         if known is not None:
             return known
@@ -181,7 +191,7 @@ class _Compiler:
             return enumeration(cls)
         if attrs.has(cls) or dataclasses.is_dataclass(cls):
             members = class_members(cls, self._hints(annotation, cls), self.shape)
-            return record_class(annotation, cls.__name__, Record(members, closed=self.closed))
+            return record_class(annotation, cls.__name__, Record(members, closed=self.known_keys))
         if is_typeddict(cls):
             return self._typed_dict(annotation, cls)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -210,7 +220,7 @@ class _Compiler:
             if "Required" in said or "NotRequired" in said:
                 required = "Required" in said
             members.append(Member(name, self.shape(hint), required))
-        return typed_dict(cls, Record(tuple(members), closed=self.closed))
+        return typed_dict(cls, Record(tuple(members), closed=self.known_keys))
 
 
 def _qualifiers(hint: Any) -> list[Any]:

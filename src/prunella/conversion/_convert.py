@@ -11,7 +11,7 @@ __all__ = ["convert", "converter", "exact_type", "json_schema"]
 
 
 def converter(
-    annotation: Any, *, closed: bool = False, namespace: Mapping[str, Any] | None = None
+    annotation: Any, *, closed: bool = False, known_keys: bool = False, namespace: Mapping[str, Any] | None = None
 ) -> Callable[[Any], Any]:
     """The function that converts values to a type; it is compiled once for each type.
 
@@ -25,6 +25,7 @@ def converter(
     Args:
         annotation: the type, resolved (see `resolve_annotations`).
         closed: refuses keys that a class does not have, NaN and infinity; open, further keys are ignored.
+        known_keys: refuses only keys that a class does not have.
         namespace: names for annotations of the classes inside that are still text.
 
     Returns:
@@ -33,7 +34,7 @@ def converter(
     Raises:
         DefinitionError: nothing can be converted to this type.
     """
-    hook = compiled(annotation, closed=closed, namespace=namespace).convert
+    hook = compiled(annotation, closed=closed, known_keys=known_keys, namespace=namespace).convert
 
     def convert(value: Any) -> Any:
         try:
@@ -56,15 +57,17 @@ def convert(value: Any, annotation: Any, *, closed: bool = False) -> Any:
     return converter(annotation, closed=closed)(value)
 
 
-def exact_type(annotation: Any, *, closed: bool = False) -> type | None:
+def exact_type(annotation: Any, *, closed: bool = False, known_keys: bool = False) -> type | None:
     """The class whose very instances the converter returns as they are, if there is one.
 
     For code that tests this first and calls the converter only where it fails.
     """
-    return compiled(annotation, closed=closed).exact
+    return compiled(annotation, closed=closed, known_keys=known_keys).exact
 
 
-def json_schema(annotation: Any, *, closed: bool = True, namespace: Mapping[str, Any] | None = None) -> Schema:
+def json_schema(
+    annotation: Any, *, closed: bool = True, known_keys: bool = False, namespace: Mapping[str, Any] | None = None
+) -> Schema:
     """The JSON Schema (draft 2020-12) of what the converter accepts of JSON.
 
     Whatever it accepts the schema accepts. The schema accepts a little more: `1.0` as an integer, NaN, text
@@ -74,10 +77,10 @@ def json_schema(annotation: Any, *, closed: bool = True, namespace: Mapping[str,
 
     Args:
         annotation: the type.
-        closed: as of `converter`.
+        closed, known_keys: as of `converter`.
         namespace: as of `converter`.
     """
-    shape = compiled(annotation, closed=closed, namespace=namespace)
+    shape = compiled(annotation, closed=closed, known_keys=known_keys, namespace=namespace)
     return document(shape.schema)
 
 

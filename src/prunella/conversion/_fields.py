@@ -43,6 +43,7 @@ class Fields:
         owner: whose fields they are, for error messages.
         fields: the fields by name.
         closed: whether further keys are refused (and NaN, and infinity); else they are ignored.
+        known_keys: whether keys are refused that a class inside does not have; else they are ignored.
         rest: the annotation of `**rest`, which takes further keys; `None` if there is none.
         namespace: names for annotations of classes inside that are still text.
 
@@ -59,6 +60,7 @@ class Fields:
         fields: Mapping[str, Field],
         *,
         closed: bool = False,
+        known_keys: bool = False,
         rest: Any = None,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
@@ -66,7 +68,7 @@ class Fields:
         defaults: dict[str, Any] = {}
         for name, field in fields.items():
             try:
-                shape = compiled(field.annotation, closed=closed, namespace=namespace)
+                shape = compiled(field.annotation, closed=closed, known_keys=known_keys, namespace=namespace)
             except DefinitionError as error:
                 raise DefinitionError(f"{owner}: {name!r}: {error}") from error
             default = field.default
