@@ -20,11 +20,12 @@ from ..conversion import Map
 from ..dispatch import open_dispatcher
 from ..errors import InvalidArgument
 from ..signals import Signal
-from ..storage import Storage
+from ..storage._storage import check_storage
 from ..supervision import Child, DynamicSupervisor, Shutdown, StartFailed, Supervisor, SupervisorStopped
 from ..supervision._opening import Block
 from ..supervision._policies import check_seconds
 from ..telemetry import Listener, Listeners
+from ..telemetry._enclosing import Enclosing
 from ._clock import RuntimeClock
 from ._durability import Durability
 from ._outbox import watch_outbox
@@ -43,13 +44,14 @@ _SECONDS_TO_CLOSE_STORAGE = 30.0
 class _OpenRuntime:
     """What `open_runtime` gives."""
 
-    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_epoch", "_runtime", "_spec")
+    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_enclosing", "_epoch", "_runtime", "_spec")
 
     def __init__(self, runtime: Runtime, spec: Supervisor, epoch: datetime | None, abandon_after: float | None) -> None:
         self._runtime = runtime
         self._spec = spec
         self._epoch = epoch
         self._abandon_after = abandon_after
+        self._enclosing = Enclosing(runtime.telemetry)
 
     @enable_ki_protection
     async def __aenter__(self) -> Runtime:
@@ -57,11 +59,12 @@ class _OpenRuntime:
         runtime.clock = RuntimeClock(self._epoch)
         runtime.signals = SignalMaker(runtime.clock)
         runtime.reports.opens(runtime.clock)
-        runtime.turn_context = contextvars.copy_context()
         if runtime.durability is not None:
             await runtime.durability.open()
         self._dispatcher = open_dispatcher(epoch=self._epoch, telemetry=runtime.telemetry)
         runtime.dispatcher = await self._dispatcher.__aenter__()
+        self._enclosing.enter()  # before the tree is made: its tasks inherit it
+        runtime.turn_context = contextvars.copy_context()
         self._block = Block(self._spec, (), self._abandon_after, owner=runtime, listeners=runtime.telemetry)
         try:
             await self._block.__aenter__()
@@ -90,6 +93,7 @@ class _OpenRuntime:
             await self._close()
 
     async def _close(self) -> None:
+        self._enclosing.leave()
         self._runtime.close()
         # What the block raised must come out as it is, also if the caller is cancelled.
         await self._runtime.actions.aclose()
@@ -131,7 +135,8 @@ def open_runtime(
         name: the first part of every address.
         storage: where durable agents are kept. It is opened and closed here, unless it is open: then it may be shared
             with other runtimes. Without one, durable agents are refused.
-        telemetry: listeners of everything that the runtime and its supervisors report.
+        telemetry: listeners of everything that the runtime and its supervisors report, and of what else is opened in
+            the block or by what runs there: dispatchers, runners, runs of actions, trees.
         executors: for directives of your own: ``async (directive, EffectContext) -> Signal | None``.
         strict: whether handlers are run twice to find impure ones; by default the environment says.
         epoch: what time it is when the runtime is opened; by default the system's time.
@@ -157,8 +162,8 @@ def open_runtime(
     owner = "open_runtime()"
     if not isinstance(name, str) or not name:
         raise InvalidArgument(owner, "name", "a non-empty string", name)
-    if storage is not None and not isinstance(storage, Storage):
-        raise InvalidArgument(owner, "storage", "a Storage, or None", storage)
+    if storage is not None:
+        check_storage(owner, storage)
     if not isinstance(recorder, int) or isinstance(recorder, bool) or recorder < 0:
         raise InvalidArgument(owner, "recorder", "a whole number of at least 0", recorder)
     if epoch is not None and (not isinstance(epoch, datetime) or epoch.utcoffset() is None):

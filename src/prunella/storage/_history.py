@@ -17,7 +17,7 @@ from ._errors import HistoryGone
 from ._key import AgentKey, about
 from ._opened import opened
 from ._recording import MIGRATED, agent_of, restored_state, turn_of
-from ._storage import Storage
+from ._storage import Storage, check_storage
 
 __all__ = ["HistoryEntry", "history", "state_at"]
 
@@ -62,9 +62,10 @@ async def state_at(
         AgentNotFound: no such agent is stored.
         HistoryGone: that is kept no longer.
         RestoreFailed: what is stored cannot be read, or is of another type.
-        InvalidArgument: `until` is neither.
+        InvalidArgument: `until` is neither, or `storage` is no storage.
     """
     key = AgentKey(runtime, partition, id)
+    check_storage("state_at", storage)
     _check("state_at", until)
     async with opened(storage):
         await _check_stored(storage, agent_class, key)
@@ -102,9 +103,10 @@ async def history(
         AgentNotFound: no such agent is stored.
         HistoryGone: `since` is kept no longer, or nothing up to `until` is.
         RestoreFailed: what is stored cannot be read, or is of another type.
-        InvalidArgument: `since` or `until` is neither.
+        InvalidArgument: `since` or `until` is neither, or `storage` is no storage.
     """
     key = AgentKey(runtime, partition, id)
+    check_storage("history", storage)
     _check("history", until)
     if since is not None and (not isinstance(since, int) or isinstance(since, bool) or since < 1):
         raise InvalidArgument("history", "since", "the number of a turn, or None", since)

@@ -29,10 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from ..agents import AgentError
+from ..errors import InvalidArgument
 from ..signals import Signal
 from ._commit import Code, Commit, DeadLetter, Snapshot, Write
 from ._dump import AgentDump
@@ -40,7 +42,7 @@ from ._errors import StorageError
 from ._key import AgentKey
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
 
-__all__ = ["Outcome", "Storage"]
+__all__ = ["Outcome", "Storage", "check_storage"]
 
 Outcome = AgentError | StorageError | None
 """What became of one write of several: `None` if it was written."""
@@ -319,3 +321,24 @@ class Storage(Protocol):
             How many turns are gone.
         """
         ...
+
+
+def check_storage(owner: str, storage: object) -> None:
+    """Refuses what is no storage. A proxy that finds its methods when it is asked for them is one.
+
+    Raises:
+        InvalidArgument: it lacks something that a storage has.
+    """
+    if storage is None or isinstance(storage, type):
+        raise InvalidArgument(owner, "storage", "a Storage", storage)
+    for name in _PROPERTIES:
+        if not hasattr(storage, name):
+            raise InvalidArgument(owner, "storage", f"a Storage; this has no {name!r}", storage)
+    for name in _METHODS:
+        if not callable(getattr(storage, name, None)):
+            raise InvalidArgument(owner, "storage", f"a Storage; this has no coroutine method {name!r}", storage)
+
+
+_PUBLIC = {name: value for name, value in vars(Storage).items() if not name.startswith("_")}
+_PROPERTIES = tuple(name for name, value in _PUBLIC.items() if isinstance(value, property))
+_METHODS = tuple(name for name, value in _PUBLIC.items() if iscoroutinefunction(value))
