@@ -171,6 +171,9 @@ CONVERTED: list[tuple[Any, Any, Any]] = [
     ("2026-01-31T12:00", datetime, datetime(2026, 1, 31, 12)),
     ("2026-01-31", date, date(2026, 1, 31)),
     ("12:30", time, time(12, 30)),
+    ("P1W", timedelta, timedelta(weeks=1)),
+    ("-P1DT2H3M4.05S", timedelta, -timedelta(1, 4, 50_000, 0, 3, 2)),
+    ("PT90S", timedelta, timedelta(seconds=90)),
     (str(ID), UUID, ID),
     (ID.hex.upper(), UUID, ID),
     ("/tmp/x", Path, Path("/tmp/x")),
@@ -280,6 +283,12 @@ REFUSED: list[tuple[Any, Any, str]] = [
     ("12:30:00.1234567", time, ""),
     ("{" + str(ID) + "}", UUID, ""),
     ("urn:uuid:" + str(ID), UUID, ""),
+    ("P", timedelta, ""),
+    ("P1DT", timedelta, ""),
+    ("P1M", timedelta, ""),
+    ("PT1.0000001S", timedelta, ""),
+    ("P9999999999D", timedelta, ""),
+    (90, timedelta, ""),
     ("x", UUID, ""),
     ("", Path, ""),
     (" 1", Decimal, ""),
@@ -452,6 +461,8 @@ class TestToData:
             (Access.READ | Access.WRITE, 3),
             (NOON, "2026-01-31T12:00:00+00:00"),
             (time(12, 30), "12:30:00"),
+            (timedelta(1, 2), "P1DT2S"),
+            (-timedelta(microseconds=1), "-P0DT0.000001S"),
             (ID, str(ID)),
             (Path("/tmp"), "/tmp"),
             (Decimal("1.50"), "1.50"),
@@ -483,6 +494,7 @@ _leaves: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (date, st.dates()),
     (datetime, st.datetimes(timezones=st.none() | st.just(UTC) | st.just(timezone(timedelta(hours=-3.5))))),
     (time, st.times()),
+    (timedelta, st.timedeltas()),
     (UUID, st.uuids()),
     (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
     (Path, st.just(Path("a/b"))),
@@ -496,7 +508,7 @@ _leaves: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 
 def _nested(inner: st.SearchStrategy[tuple[Any, st.SearchStrategy[Any]]]) -> st.SearchStrategy[Any]:
-    hashable = st.sampled_from(_leaves[:14])
+    hashable = st.sampled_from(_leaves[:15])
     return (
         inner.map(lambda one: (tuple[one[0], ...], st.lists(one[1], max_size=3).map(tuple)))  # type: ignore[name-defined]
         | inner.map(lambda one: (list[one[0]], st.lists(one[1], max_size=3)))  # type: ignore[name-defined]

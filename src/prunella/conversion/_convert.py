@@ -17,8 +17,8 @@ def converter(
 
     A conversion that loses or invents information is refused. Values of the type are taken as they are, with
     what they hold converted. Beyond that a list becomes a tuple or frozenset, a mapping an attrs class,
-    dataclass, TypedDict or Map, text an enumeration by value, ISO 8601 a datetime, date or time, text a UUID,
-    Path or Decimal, an int a float, base64 bytes. Nothing becomes text or a bool, no text a number or a
+    dataclass, TypedDict or Map, text an enumeration by value, ISO 8601 a datetime, date, time or timedelta, text a
+    UUID, Path or Decimal, an int a float, base64 bytes. Nothing becomes text or a bool, no text a number or a
     sequence, no float an int, and `None` only `None`. Unions are tried by exact type, then in written order.
     `Any` and `object` take everything as it is.
 

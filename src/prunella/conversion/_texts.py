@@ -9,7 +9,7 @@ import binascii
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,6 +26,7 @@ TEXT_FORMS: dict[type, str] = {
     datetime: "date-time",
     date: "date",
     time: "time",
+    timedelta: "duration",
     UUID: "uuid",
     PurePath: "path",
     Decimal: "decimal",
@@ -33,6 +34,9 @@ TEXT_FORMS: dict[type, str] = {
 }
 
 _MOMENT = re.compile(r"[0-9W-]+[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?")
+_DURATION = re.compile(
+    r"(-?)P(?=[0-9T])(?:([0-9]+)W)?(?:([0-9]+)D)?(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:[.,]([0-9]{1,6}))?S)?)?"
+)
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?Infinity|[+-]?s?NaN[0-9]*")
 _BEYOND_MICROSECONDS = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
@@ -75,6 +79,16 @@ def _time(text: str, cls: type[time]) -> time:
     return cls.fromisoformat(text.upper())
 
 
+def _timedelta(text: str, cls: type[timedelta]) -> timedelta:
+    found = _DURATION.fullmatch(text)  # years and months are no certain time
+    if found is None:
+        raise ValueError
+    sign, *numbers, fraction = found.groups(default="0")
+    weeks, days, hours, minutes, seconds = map(int, numbers)
+    made = cls(days, seconds, int(fraction.ljust(6, "0")), 0, minutes, hours, weeks)
+    return -made if sign == "-" else made
+
+
 def _uuid(text: str, cls: type[UUID]) -> UUID:
     if _UUID.fullmatch(text) is None:  # the class itself takes hyphens and braces anywhere
         raise ValueError
@@ -107,6 +121,12 @@ def _isoformat(value: date | time) -> str:
     return value.isoformat()
 
 
+def _duration(value: timedelta) -> str:
+    whole = abs(timedelta(value.days, value.seconds, value.microseconds))
+    fraction = f".{whole.microseconds:06}" if whole.microseconds else ""
+    return f"{'-' if value.days < 0 else ''}P{whole.days}DT{whole.seconds}{fraction}S"
+
+
 def _base64(value: bytes) -> str:
     return b64encode(value).decode("ascii")
 
@@ -115,6 +135,7 @@ _FORMS: tuple[tuple[type, Callable[[str, Any], Any], Callable[[Any], str]], ...]
     (datetime, _datetime, _isoformat),
     (date, _date, _isoformat),
     (time, _time, _isoformat),
+    (timedelta, _timedelta, _duration),
     (UUID, _uuid, str),
     (PurePath, _path, str),
     (Path, _path, str),  # cattrs has a hook of its own for it, which would be nearer than that of PurePath

@@ -22,7 +22,7 @@ def to_data(value: Any) -> Any:
 
     Tuples, lists and sets become lists (a set in the order of its items where they have one); attrs classes,
     dataclasses and mappings become dicts, but a mapping with keys that are not text becomes a list of pairs;
-    datetimes, dates and times become ISO 8601, `bytes` base64, an enumeration's member its value.
+    datetimes, dates, times and timedeltas become ISO 8601, `bytes` base64, an enumeration's member its value.
 
     Raises:
         ConversionError: something in it has no such form, or it contains itself.
