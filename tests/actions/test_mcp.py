@@ -17,6 +17,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from prunella.actions import ActionContext, Catalog, Entry, Policy, action
 from prunella.actions.mcp import mcp_app, mcp_server
+from prunella.errors import InvalidArgument
 from prunella.telemetry import Event
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -113,3 +114,11 @@ async def test_over_http(nursery: trio.Nursery) -> None:
         async with Client(f"{url}/mcp") as client:
             await check(client)
     stop.set()
+
+
+def test_a_server_needs_a_catalog_and_a_policy() -> None:
+    wrong: Any = 5
+    with pytest.raises(InvalidArgument, match="mcp_server: catalog must be a Catalog, got 5"):
+        mcp_server(wrong)
+    with pytest.raises(InvalidArgument, match="mcp_server: policy must be a Policy, got 5"):
+        mcp_server(CATALOG, policy=wrong)

@@ -224,6 +224,8 @@ def action(
             instance = _instance(owner, decorated)
             plain, hooks = instance.run, Hooks(owner, instance)
             options["compensate"] = compensate or getattr(instance, "compensate", None)
+        if not isinstance(open, bool):
+            raise InvalidAction(f"{owner}: open must be True or False, got {open!r:.80}")
         kind = _kind(owner, plain, cpu=cpu)
         chosen = decorated.__name__ if name is None else name
         check_name(owner, chosen)
@@ -311,7 +313,7 @@ def _kind(owner: str, function: Callable[..., Any], *, cpu: bool) -> Kind:
     else:
         kind = Kind.SYNC
     if not isinstance(cpu, bool):
-        raise InvalidAction(f"{owner}: cpu must be True or False")
+        raise InvalidAction(f"{owner}: cpu must be True or False, got {cpu!r:.80}")
     if not cpu:
         return kind
     if kind is not Kind.SYNC:

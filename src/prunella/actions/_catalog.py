@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, final
 
 import attrs
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._action import Action
 from ._search import score
 from ._tool_schema import ToolFormat, tool_schema
@@ -34,8 +34,8 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
-def _texts(value: Any) -> Any:
-    return value if isinstance(value, str) else tuple(value)
+def _scopes(value: Any) -> Any:
+    return value if isinstance(value, str) else check_iterable("Entry", "scopes", value, "texts")
 
 
 @final
@@ -60,7 +60,7 @@ class Entry:
     )
     risk: Risk | Literal["low", "medium", "high"] = attrs.field(default=Risk.LOW, kw_only=True)
     requires_confirmation: bool = attrs.field(default=False, kw_only=True)
-    scopes: tuple[str, ...] = attrs.field(default=(), converter=_texts, kw_only=True)
+    scopes: tuple[str, ...] = attrs.field(default=(), converter=_scopes, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.action, Action):
@@ -121,7 +121,7 @@ class Catalog:
 
     def __init__(self, entries: Iterable[Entry | Action[..., Any]] = ()) -> None:
         by_name: dict[str, Entry] = {}
-        for given in entries:
+        for given in check_iterable("Catalog", "entries", entries, "entries or actions"):
             if not isinstance(given, Entry | Action):
                 raise InvalidArgument("Catalog", "entries", "entries or actions", given)
             entry = given if isinstance(given, Entry) else Entry(given)
@@ -154,8 +154,10 @@ class Catalog:
         """A catalog with the entries of both.
 
         Raises:
-            InvalidArgument: both have an entry of one name, and they are not equal.
+            InvalidArgument: both have an entry of one name, and they are not equal; or the other is no catalog.
         """
+        if not isinstance(other, Catalog):
+            raise InvalidArgument("Catalog.merge", "other", "a Catalog", other)
         for entry in other:
             mine = self.get(entry.name)
             if mine is not None and mine != entry:
@@ -163,7 +165,14 @@ class Catalog:
         return Catalog([*self.entries, *(entry for entry in other if entry.name not in self)])
 
     def without(self, *names: str) -> Catalog:
-        """A catalog without the entries of these names."""
+        """A catalog without the entries of these names; there need not be any.
+
+        Raises:
+            InvalidArgument: one is no text.
+        """
+        for name in names:
+            if not isinstance(name, str):
+                raise InvalidArgument("Catalog.without", "names", "names of actions", name)
         return Catalog(entry for entry in self if entry.name not in names)
 
     def search(self, text: str, *, limit: int = 10) -> tuple[Hit, ...]:

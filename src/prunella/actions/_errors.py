@@ -44,7 +44,7 @@ class ActionError(PrunellaError):
         compensation: None if nothing was undone, else how that ended: `completed`, `failed` or `timed_out`.
 
     Raises:
-        InvalidArgument: details are no such mapping, or retryable is no bool.
+        InvalidArgument: the message is no text, retryable no bool, or details no such mapping.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class ActionError(PrunellaError):
     ) -> None:
         super().__init__(message)
         owner = type(self).__name__
+        if not isinstance(message, str):
+            raise InvalidArgument(owner, "message", "a text", message)
         if retryable is not None and not isinstance(retryable, bool):
             raise InvalidArgument(owner, "retryable", "True, False or None", retryable)
         if details is not None and not (isinstance(details, Mapping) and all(isinstance(key, str) for key in details)):
@@ -158,6 +160,12 @@ class _StepFailed(ActionError):
         self.compensation = error.compensation
 
 
+def _by_step(owner: str, field: str, results: Mapping[str, Any] | None) -> dict[str, Any]:
+    if results is not None and not isinstance(results, Mapping):
+        raise InvalidArgument(owner, field, "a mapping of results by the names of steps", results)
+    return dict(results or {})
+
+
 class ChainFailed(_StepFailed):
     """A step of a chain failed, its error is the `__cause__`.
 
@@ -169,7 +177,7 @@ class ChainFailed(_StepFailed):
 
     def __init__(self, message: str, completed: Mapping[str, Any] | None = None, failed: str = "") -> None:
         super().__init__(message)
-        self.completed: dict[str, Any] = dict(completed or {})
+        self.completed = _by_step(type(self).__name__, "completed", completed)
         self.failed = failed
 
 
@@ -184,7 +192,7 @@ class PlanFailed(_StepFailed):
 
     def __init__(self, message: str, results: Mapping[str, Any] | None = None, failed: str = "") -> None:
         super().__init__(message)
-        self.results: dict[str, Any] = dict(results or {})
+        self.results = _by_step(type(self).__name__, "results", results)
         self.failed = failed
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
 
+from ..errors import InvalidArgument, check_iterable
 from ._action import Action, action
 from ._confined import Roots
 from ._errors import ActionError, ActionNotAllowed
@@ -40,7 +41,9 @@ def file_actions(*, roots: Iterable[str | os.PathLike[str]] = ()) -> Mapping[str
     Raises:
         InvalidArgument: a root is no directory.
     """
-    confined = Roots(tuple(roots))
+    if isinstance(roots, str):
+        raise InvalidArgument("file_actions", "roots", "an iterable of directories", roots)
+    confined = Roots(check_iterable("file_actions", "roots", roots, "directories"))
 
     @action(idempotent=True, tags=("file",), category="files")
     def read_file(path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, final
 import attrs
 import trio
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._action import Action, action
 from ._errors import ActionError, ActionNotAllowed, InvalidAction
 
@@ -50,7 +50,7 @@ def http_actions(*, hosts: Iterable[str] = (), timeout: float | None = 30.0) -> 
     Raises:
         InvalidArgument: a host is no text.
     """
-    allowed = tuple(hosts) if not isinstance(hosts, str) else hosts
+    allowed = hosts if isinstance(hosts, str) else check_iterable("http_actions", "hosts", hosts, "names of hosts")
     if isinstance(allowed, str) or not all(isinstance(host, str) and host for host in allowed):
         raise InvalidArgument("http_actions", "hosts", "names of hosts", hosts)
     known = frozenset(host.lower() for host in allowed)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 import attrs
 
 from ..conversion import Map
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._action import Action
 from ._errors import ActionNotAllowed, InvalidAction, InvalidInput
 from ._options import checked_overrides
@@ -134,10 +134,13 @@ def check_allowed(instructions: Any, allowed: Iterable[Action[..., Any] | str]) 
         ActionNotAllowed: some are not; the message names them.
         InvalidArgument: something on the list is neither an action nor a name.
     """
-    listed = list(allowed)
+    what = "actions, or names of actions"
+    if isinstance(allowed, str):
+        raise InvalidArgument("check_allowed", "allowed", f"an iterable of {what}", allowed)
+    listed = check_iterable("check_allowed", "allowed", allowed, what)
     for one in listed:
         if not isinstance(one, Action | str):
-            raise InvalidArgument("check_allowed", "allowed", "actions, or names of actions", one)
+            raise InvalidArgument("check_allowed", "allowed", what, one)
     items = list(instructions) if isinstance(instructions, tuple) and not _is_one(instructions) else instructions
     refused = [
         one.action.name

@@ -15,7 +15,7 @@ from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from ._references import Param, ResultOf, references, resolved
 from ._results import Completed
 from ._signature import Signature, factories_of
-from ._step import Step
+from ._step import Step, all_of
 
 __all__ = ["Plan"]
 
@@ -130,7 +130,7 @@ def _label(step: Step) -> str:
 
 def _by_name(title: str, steps: Iterable[Step]) -> dict[str, Step]:
     named: dict[str, Step] = {}
-    for step in steps:
+    for step in all_of(title, "steps", steps):
         if not isinstance(step, Step):
             raise InvalidPlan(f"{title}: steps must be Step(...)s, got a {type(step).__name__}")
         if step.name in named:

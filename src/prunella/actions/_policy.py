@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, final
 
 import attrs
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._catalog import Entry, Risk, check_scopes
 
 __all__ = ["Confirm", "Policy", "refusal"]
@@ -17,8 +17,8 @@ Confirm = Callable[[Entry, Mapping[str, Any]], Awaitable[bool]]
 _ORDER: Final = (Risk.LOW, Risk.MEDIUM, Risk.HIGH)
 
 
-def _texts(value: Iterable[str]) -> Any:
-    return value if isinstance(value, str) else tuple(value)
+def _scopes(value: Iterable[str]) -> Any:
+    return value if isinstance(value, str) else check_iterable("Policy", "scopes", value, "texts")
 
 
 @final
@@ -38,7 +38,7 @@ class Policy:
 
     max_risk: Risk | Literal["low", "medium", "high"] = Risk.LOW
     confirm: Confirm | None = None
-    scopes: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    scopes: tuple[str, ...] = attrs.field(default=(), converter=_scopes)
 
     def __attrs_post_init__(self) -> None:
         if self.max_risk not in list(_ORDER):

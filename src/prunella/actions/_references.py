@@ -7,6 +7,8 @@ from typing import Any, final
 
 import attrs
 
+from ..errors import InvalidArgument
+
 __all__ = ["Param", "ResultOf", "param", "references", "resolved", "result_of"]
 
 
@@ -31,7 +33,12 @@ def result_of(step: str) -> Any:
 
     Args:
         step: the name of the other step.
+
+    Raises:
+        InvalidArgument: it is no text.
     """
+    if not isinstance(step, str):
+        raise InvalidArgument("result_of", "step", "the name of a step", step)
     return ResultOf(step)
 
 
@@ -40,7 +47,12 @@ def param(name: str) -> Any:
 
     Args:
         name: the name of the parameter.
+
+    Raises:
+        InvalidArgument: it is no text.
     """
+    if not isinstance(name, str):
+        raise InvalidArgument("param", "name", "the name of a parameter", name)
     return Param(name)
 
 

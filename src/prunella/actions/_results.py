@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import attrs
 
+from ..errors import InvalidArgument, check_iterable
 from ._errors import ActionError
 from ._undo import Undo
 
@@ -20,14 +21,19 @@ class Result(Generic[T]):
 
     Args:
         value: the value; it is validated like any other.
-        directives: what a `Run` directive is to execute.
+        directives: what a `Run` directive is to execute. Its runtime decides which it can; here they are only carried.
+
+    Raises:
+        InvalidArgument: directives is no iterable, or a text.
     """
 
     value: T
     directives: tuple[Any, ...]
 
     def __init__(self, value: T, directives: Iterable[Any] = ()) -> None:
-        self.__attrs_init__(value, tuple(directives))
+        if isinstance(directives, str | bytes):
+            raise InvalidArgument("Result", "directives", "an iterable of directives", directives)
+        self.__attrs_init__(value, check_iterable("Result", "directives", directives, "directives"))
 
 
 @final

@@ -12,6 +12,7 @@ import trio
 from ..conversion import Map
 from ..errors import InvalidArgument
 from ..telemetry import Listener, Listeners
+from ..telemetry._enclosing import enclosing
 from ._action import Action
 from ._catalog import Catalog
 from ._errors import ActionError, InvalidAction
@@ -60,7 +61,10 @@ class Runner:
         self._threads: trio.CapacityLimiter | None = None
         self._processes: Processes | None = None
         self._places: dict[Action[..., Any], tuple[trio.CapacityLimiter, int]] = {}
-        self.listeners: tuple[Listeners, ...] = (Listeners(telemetry),) if telemetry else ()
+        around = enclosing()
+        self.listeners: tuple[Listeners, ...] = () if around is None else (around,)
+        if telemetry:
+            self.listeners = (Listeners(telemetry), *self.listeners)
         self.now = now or _now
         self.payloads = payloads
         self.closed = False
@@ -220,15 +224,17 @@ async def open_runner(
     Args:
         threads: how many sync functions may run at a time.
         processes: how many functions with `cpu=True` may run at a time; None for as many as there are processors.
-        telemetry: listeners, which hear of every run.
+        telemetry: listeners, which hear of every run. Inside a runtime its listeners hear of them too.
         payloads: whether they see parameters and results, too. These may hold what belongs into no log.
 
     Raises:
-        InvalidArgument: a limit is no whole number of at least 1.
+        InvalidArgument: a limit is no whole number of at least 1, or another argument is of another kind.
     """
     for name, value in (("threads", threads), ("processes", processes)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise InvalidArgument("open_runner", name, "a whole number of at least 1", value)
+    if not isinstance(payloads, bool):
+        raise InvalidArgument("open_runner", "payloads", "True or False", payloads)
     runner = Runner(threads, processes, telemetry, payloads=payloads)
     try:
         yield runner

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._action import Action, action
 from ._errors import ActionNotAllowed
 
@@ -61,16 +61,19 @@ def shell_actions(
         The actions by name.
 
     Raises:
-        InvalidArgument: there is no such command, or no such directory.
+        InvalidArgument: there is no such command, or no such directory; or an argument is of another kind.
     """
+    owner = "shell_actions"
     paths: dict[str, str] = {}
-    for name in [commands] if isinstance(commands, str) else commands:
+    for name in [commands] if isinstance(commands, str) else check_iterable(owner, "commands", commands, "commands"):
         found = shutil.which(name) if isinstance(name, str) else None
         if found is None:
-            raise InvalidArgument("shell_actions", "commands", "commands that are there", name)
+            raise InvalidArgument(owner, "commands", "commands that are there", name)
         paths[name] = os.path.abspath(found)
-    if directory is not None and not os.path.isdir(directory):
-        raise InvalidArgument("shell_actions", "directory", "a directory that is there", directory)
+    if directory is not None and not (isinstance(directory, str | os.PathLike) and os.path.isdir(directory)):
+        raise InvalidArgument(owner, "directory", "a directory that is there", directory)
+    if environment is not None and not isinstance(environment, Mapping):
+        raise InvalidArgument(owner, "environment", "a mapping of texts", environment)
     variables = {"PATH": os.environ.get("PATH", os.defpath)} if environment is None else dict(environment)
 
     @action(timeout=timeout, tags=("command", "shell"), category="shell")

@@ -14,7 +14,7 @@ from ._options import Overrides, checked_overrides
 from ._references import references
 from ._signature import Kind
 
-__all__ = ["Item", "Step", "named_steps"]
+__all__ = ["Item", "Step", "all_of", "named_steps"]
 
 Item = Any
 """What may be a step without more ado: an action, an instruction, `(action, params)`, or a `Step`."""
@@ -80,7 +80,7 @@ class Step:
         for key in params or ():
             if not isinstance(key, str):
                 raise InvalidPlan(f"step {name!r}: params must have keys of type str, got a {type(key).__name__}")
-        names = (depends_on,) if isinstance(depends_on, str) else tuple(depends_on)
+        names = (depends_on,) if isinstance(depends_on, str) else all_of(f"step {name!r}", "depends_on", depends_on)
         if not all(isinstance(other, str) for other in names):
             raise InvalidPlan(f"step {name!r}: depends_on must be names of steps, got {names!r:.80}")
         if when is not None:
@@ -92,6 +92,17 @@ class Step:
     def waits_for_results(self) -> bool:
         """Whether something in its parameters stands for something else."""
         return any(True for _ in references(self.given))
+
+
+def all_of(owner: str, field: str, items: Iterable[Item]) -> tuple[Item, ...]:
+    """What stands in an iterable.
+
+    Raises:
+        InvalidPlan: it is none.
+    """
+    if not isinstance(items, Iterable):
+        raise InvalidPlan(f"{owner}: {field} must be an iterable, got {items!r:.80}")
+    return tuple(items)
 
 
 def named_steps(owner: str, items: Iterable[Item]) -> tuple[Step, ...]:

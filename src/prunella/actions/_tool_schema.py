@@ -29,12 +29,14 @@ def tool_schema(action: Action[..., Any], *, format: ToolFormat = "mcp", strict:
         The whole definition, with name, description and parameters; a new one each time.
 
     Raises:
-        InvalidArgument: there is no such format.
+        InvalidArgument: there is no such format, or strict is no bool.
         InvalidAction: it is no action, or takes keys that nobody can name beforehand and should be strict.
     """
     if format not in _FORMATS:
         expected = "one of " + ", ".join(map(repr, _FORMATS))
         raise InvalidArgument("tool_schema", "format", expected, format)
+    if not isinstance(strict, bool):
+        raise InvalidArgument("tool_schema", "strict", "True or False", strict)
     if not isinstance(action, Action):
         raise InvalidAction(f"{action!r:.80} is no action: put @action above the function")
     schema = _plain(action.input_schema)

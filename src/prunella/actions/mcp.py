@@ -45,6 +45,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.stdio import stdio_server
 from starlette.applications import Starlette
 
+from ..errors import InvalidArgument
 from ..telemetry import Listener
 from ._catalog import Catalog
 from ._policy import Policy, refusal
@@ -75,7 +76,14 @@ def mcp_server(
         policy: what may be called; what is refused in any case is not listed either.
         context: values for the `ActionContext` of each call.
         telemetry: listeners, which hear of every run.
+
+    Raises:
+        InvalidArgument: catalog or policy is something else.
     """
+    if not isinstance(catalog, Catalog):
+        raise InvalidArgument("mcp_server", "catalog", "a Catalog", catalog)
+    if not isinstance(policy, Policy):
+        raise InvalidArgument("mcp_server", "policy", "a Policy", policy)
     listed = [
         types.Tool(
             name=tool["name"],
