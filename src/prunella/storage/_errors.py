@@ -20,7 +20,7 @@ class StorageError(PrunellaError):
         problem: what is wrong, in words.
     """
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str = "the storage did not do what it was asked for") -> None:
         super().__init__(problem)
         self.problem = problem
 
@@ -30,6 +30,9 @@ class StorageError(PrunellaError):
 
 class StorageUnavailable(StorageError):
     """The storage is not open, cannot be reached, or is kept busy by others. Nothing was changed; try again later."""
+
+    def __init__(self, problem: str = "the storage cannot be reached") -> None:
+        super().__init__(problem)
 
 
 class AlreadyStored(StorageError):
@@ -54,7 +57,9 @@ class CommitFailed(StorageError):
         found: the last sequence that is stored, where the write named another one.
     """
 
-    def __init__(self, problem: str, *, in_doubt: bool = False, found: int | None = None) -> None:
+    def __init__(
+        self, problem: str = "the write was not acknowledged", *, in_doubt: bool = False, found: int | None = None
+    ) -> None:
         super().__init__(problem)
         self.in_doubt = in_doubt
         self.found = found
