@@ -41,6 +41,10 @@ class _Chain(Composite):
         self.steps = steps
         super().__init__(name, open_signature(name, steps[:1]), labels)
 
+    def parts(self) -> tuple[Any, ...]:
+        """Its steps."""
+        return self.steps
+
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         gathered = dict(values)
         work = Work()

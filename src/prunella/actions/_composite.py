@@ -35,7 +35,7 @@ class Labels(Overrides, total=False):
 
 
 class Composite(Action[..., Any]):
-    """An action made of steps. Calling it runs it."""
+    """An action made of steps. Calling it runs it. Two are equal if they are made of equal steps in the same way."""
 
     def __init__(self, name: str, signature: Signature, labels: Mapping[str, Any]) -> None:
         kind = type(self).__name__
@@ -74,6 +74,21 @@ class Composite(Action[..., Any]):
         self._modules = _modules_on_stack()
         self.__module__ = self._modules[0] if self._modules else __name__
         del self.__qualname__  # looked for when it is asked for: see __getattr__
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of, beside its name and its options."""
+        raise NotImplementedError  # abstract: nothing is made of this class itself
+
+    def _labels(self) -> tuple[Any, ...]:
+        return self.name, self.options, self.description, self.tags, self.category, self.version
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self is other or (self._labels() == other._labels() and self.parts() == other.parts())
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         """Runs the steps; each kind of composition says how."""

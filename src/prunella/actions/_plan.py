@@ -28,7 +28,7 @@ class Plan(Composite):
 
     A step begins when all that it depends on is done. The value is a dict of the results by step name. The parameters
     of the plan are those that `param` names, with the types of what they stand for. When a step fails, what the
-    others have done is undone, the last one first.
+    others have done is undone, the last one first. Plans are equal if their steps and options are.
 
     Args:
         steps: the steps; their order does not matter, but it is that of phases and results.
@@ -91,6 +91,10 @@ class Plan(Composite):
         """
         labels = {name: _label(step) + (" ?" if step.when is not None else "") for name, step in self.steps.items()}
         return drawn(self.name, self._edges, labels)
+
+    def parts(self) -> tuple[Any, ...]:
+        """Its steps, and how they run."""
+        return tuple(self.steps.values()), self._at_once, self._on_failure
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         """Runs the steps.

@@ -98,6 +98,10 @@ class _Parallel(Composite):
         self._on_failure = on_failure
         super().__init__(name, open_signature(name, steps), labels)
 
+    def parts(self) -> tuple[Any, ...]:
+        """Its steps, and how they run."""
+        return tuple(self.steps.values()), self._limit, self._on_failure
+
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         work = Work()
         progress = Progress(dict.fromkeys(self.steps, ()), self._limit)
@@ -145,6 +149,10 @@ class _Branch(Composite):
         self._steps = steps
         super().__init__(name, open_signature(name, steps), labels)
 
+    def parts(self) -> tuple[Any, ...]:
+        """The condition, and what it decides between."""
+        return self._condition, self._steps
+
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         chosen = said(self.name, "condition", self._condition(values))
         if not isinstance(chosen, bool):
@@ -161,6 +169,10 @@ class _Converge(Composite):
         self._sources = Step("sources", parallel(*sources, name="sources"))
         self._into = into
         super().__init__(name, open_signature(name, sources), labels)
+
+    def parts(self) -> tuple[Any, ...]:
+        """What runs first, and what then."""
+        return self._sources, self._into
 
     async def compose(self, run: Execution, values: Mapping[str, Any]) -> Completed:
         work = Work()

@@ -21,9 +21,9 @@ Item = Any
 
 
 @final
-@attrs.frozen(init=False, eq=False)
+@attrs.frozen(init=False)
 class Step:
-    """A step of a plan.
+    """A step of a plan. Two are equal if all that they were made of is.
 
     Args:
         name: its name among the steps; its result stands under it.
@@ -46,7 +46,7 @@ class Step:
     when: Callable[[Mapping[str, Any]], object] | None
     options: Map[str, Any]
     context: Map[str, Any]
-    given: Mapping[str, Any] = attrs.field(repr=False)
+    given: Mapping[str, Any] = attrs.field(eq=False, repr=False)
     """`params` in the order in which the action declares them; a `Map` has another one in each process."""
 
     def __init__(
@@ -87,6 +87,9 @@ class Step:
             check_condition(f"step {name!r}", "when", when, "the results")
         merged = brought.update(params or {})
         self.__attrs_init__(name, action, merged, names, when, Map(checked), context, in_order(merged, action))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.action, self.depends_on))  # parameters may be what cannot be hashed
 
     @property
     def waits_for_results(self) -> bool:
