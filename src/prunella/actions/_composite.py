@@ -10,7 +10,8 @@ from typing import Any
 import trio
 
 from ._action import Action, check_labels, check_name
-from ._errors import ActionError, InvalidAction, InvalidPlan
+from ._compensation import worse
+from ._errors import ActionError, InvalidAction, InvalidPlan, PlanFailed
 from ._events import StepSkipped
 from ._execution import Execution
 from ._graph import Progress
@@ -22,7 +23,7 @@ from ._signature import Kind, Signature
 from ._step import Step
 from ._undo import Undo, check_compensation
 
-__all__ = ["Composite", "Labels", "Work", "invoke", "perform_all"]
+__all__ = ["Composite", "Labels", "Work", "invoke", "perform_all", "undone"]
 
 
 class Labels(Overrides, total=False):
@@ -158,13 +159,13 @@ async def invoke(run: Execution, step: Step, params: Mapping[str, Any]) -> Compl
 class Work:
     """What has come of the steps of a composite so far."""
 
-    __slots__ = ("done", "error", "failed", "results")
+    __slots__ = ("done", "errors", "results")
 
     def __init__(self) -> None:
         self.done: list[Completed] = []
         self.results: dict[str, Any] = {}
-        self.failed = ""
-        self.error: ActionError | None = None
+        self.errors: dict[str, ActionError] = {}
+        """Of the steps that failed, by name, the first one first."""
 
     def add(self, name: str, completed: Completed) -> None:
         """A step is done."""
@@ -180,6 +181,17 @@ class Work:
     def undo(self) -> tuple[Undo, ...]:
         """How to undo the steps, the last one first."""
         return tuple(step for completed in reversed(self.done) for step in completed.undo)
+
+
+async def undone(run: Execution, work: Work, results: Mapping[str, Any]) -> PlanFailed:
+    """The error of steps of which some failed, when those that are done have been undone."""
+    name, first = next(iter(work.errors.items()))
+    error = PlanFailed(f"{run.action.name}: step {name!r} failed: {first}", results, name, work.errors)
+    error.because_of(first)
+    for other in work.errors.values():
+        error.compensation = worse(error.compensation, other.compensation)
+    await run.undo_steps(work.undo, error)
+    return error
 
 
 async def perform_all(
@@ -205,9 +217,7 @@ async def perform_all(
             completed = await invoking(run, step, params_of(step, work.results))
         except Exception as raised:
             progress.fail(step.name)
-            if work.error is None:
-                work.failed = step.name
-                work.error = raised if isinstance(raised, ActionError) else failed(step.action, raised)
+            work.errors[step.name] = raised if isinstance(raised, ActionError) else failed(step.action, raised)
             if cancel:
                 nursery.cancel_scope.cancel()
         else:

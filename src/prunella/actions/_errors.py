@@ -160,9 +160,9 @@ class _StepFailed(ActionError):
         self.compensation = error.compensation
 
 
-def _by_step(owner: str, field: str, results: Mapping[str, Any] | None) -> dict[str, Any]:
+def _by_step(owner: str, field: str, results: Mapping[str, Any] | None, what: str = "results") -> dict[str, Any]:
     if results is not None and not isinstance(results, Mapping):
-        raise InvalidArgument(owner, field, "a mapping of results by the names of steps", results)
+        raise InvalidArgument(owner, field, f"a mapping of {what} by the names of steps", results)
     return dict(results or {})
 
 
@@ -188,12 +188,23 @@ class PlanFailed(_StepFailed):
         message: which, and why.
         results: the results of the steps that are done, by name.
         failed: the name of the step that failed first.
+        errors: the errors of all steps that failed, by name, the first one first. The others are notes, too.
     """
 
-    def __init__(self, message: str, results: Mapping[str, Any] | None = None, failed: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        results: Mapping[str, Any] | None = None,
+        failed: str = "",
+        errors: Mapping[str, ActionError] | None = None,
+    ) -> None:
         super().__init__(message)
         self.results = _by_step(type(self).__name__, "results", results)
         self.failed = failed
+        self.errors: dict[str, ActionError] = _by_step(type(self).__name__, "errors", errors, "errors")
+        for name, error in self.errors.items():
+            if name != failed:
+                self.add_note(f"step {name!r} failed too: {redacted_text(str(error))}")
 
 
 _NEVER = (InvalidAction, InvalidPlan, InvalidInput, InvalidOutput, ActionNotAllowed)

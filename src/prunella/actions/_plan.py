@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, Unpack, final
 from ..conversion import ConversionError, Field, Fields, converter
 from ..errors import DefinitionError
 from ._action import check_concurrency
-from ._composite import Composite, Labels, Work, perform_all
+from ._composite import Composite, Labels, Work, perform_all, undone
 from ._conditions import said
-from ._errors import InvalidAction, InvalidPlan, PlanFailed
+from ._errors import InvalidAction, InvalidPlan
 from ._execution import Execution
 from ._graph import Progress, ancestors, cycle_in, drawn, phases_of
 from ._references import Param, ResultOf, references, resolved
@@ -120,11 +120,8 @@ class Plan(Composite):
         cancel = self._on_failure == "cancel"
         await perform_all(run, self.steps, progress, params_of, holds, cancel=cancel, work=work)
         results = {name: work.results[name] for name in self.steps if name in work.results}
-        if work.error is not None:
-            error = PlanFailed(f"{self.name}: step {work.failed!r} failed: {work.error}", results, work.failed)
-            error.because_of(work.error)
-            await run.undo_steps(work.undo, error)
-            raise error
+        if work.errors:
+            raise await undone(run, work, results)
         return Completed(results, work.directives, run.attempts, work.undo)
 
 

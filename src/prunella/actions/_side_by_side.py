@@ -5,9 +5,9 @@ from typing import Any, Literal, Unpack, final
 
 from ._action import check_concurrency
 from ._chain import declared, open_signature
-from ._composite import Composite, Labels, Work, invoke, perform_all
+from ._composite import Composite, Labels, Work, invoke, perform_all, undone
 from ._conditions import check_condition, said
-from ._errors import ActionError, InvalidAction, InvalidPlan, PlanFailed
+from ._errors import ActionError, InvalidAction, InvalidPlan
 from ._execution import Execution
 from ._graph import Progress
 from ._results import Completed, Failure, Success
@@ -126,11 +126,8 @@ class _Parallel(Composite):
             invoking=collected if collect else invoke,
         )
         results = {name: work.results[name] for name in self.steps if name in work.results}
-        if work.error is not None:
-            error = PlanFailed(f"{self.name}: step {work.failed!r} failed: {work.error}", results, work.failed)
-            error.because_of(work.error)
-            await run.undo_steps(work.undo, error)
-            raise error
+        if work.errors:
+            raise await undone(run, work, results)
         if collect:
             results = {name: failures.get(name, Success(value)) for name, value in results.items()}
         return Completed(results, work.directives, run.attempts, work.undo)
