@@ -14,6 +14,7 @@ from ..conversion import Map
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
 from ..telemetry import Listener, Listeners
+from ..telemetry._enclosing import listeners_here
 from ._breaker import CircuitBreaker
 from ._delivery import Delivery, Span
 from ._errors import DispatchError, Reason
@@ -360,7 +361,8 @@ def open_dispatcher(
         allow_hosts: the only hosts to talk to, without ports; None for all. Where targets come from users, give it.
         epoch: what time it is now, for signatures and dates in headers; from there on Trio's clock counts. None for the
             system's time.
-        telemetry: listeners: functions that are called, at once, with every report.
+        telemetry: listeners: functions that are called, at once, with every report. Inside a runtime its listeners
+            hear them too.
         secrets: by name; a mapping, or a function that returns the secret of a name.
 
     Returns:
@@ -373,7 +375,7 @@ def open_dispatcher(
         raise InvalidArgument("open_dispatcher", "breaker", "a CircuitBreaker", breaker)
     if epoch is not None and (not isinstance(epoch, datetime) or epoch.utcoffset() is None):
         raise InvalidArgument("open_dispatcher", "epoch", "an aware datetime, or None", epoch)
-    listeners = telemetry if isinstance(telemetry, Listeners) else Listeners(telemetry)
+    listeners = listeners_here(telemetry)
     allowed = None if allow_hosts is None else _hosts(allow_hosts)
     return _open(breaker, allowed, epoch, listeners, Secrets(secrets))
 

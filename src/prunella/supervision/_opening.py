@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..telemetry import Listener, Listeners
+from ..telemetry._enclosing import listeners_here
 from ._errors import InvalidSpec
 from ._policies import check_seconds
 from ._reasons import ExitReason
@@ -51,7 +52,8 @@ def open_supervisor(spec: Any, *, telemetry: Iterable[Listener] = (), abandon_af
 
     Args:
         spec: a `Supervisor`, `DynamicSupervisor` or `TaskSupervisor`.
-        telemetry: listeners: functions that are called, at once, with every report of the tree.
+        telemetry: listeners: functions that are called, at once, with every report of the tree. Inside a runtime its
+            listeners hear them too.
         abandon_after: seconds, counted from when the block is being left, after which the process is ended
             (`os._exit` with status 70) if there are still tasks that do not end. None to wait for them, and to say so
             every ten seconds.
@@ -68,7 +70,7 @@ def open_supervisor(spec: Any, *, telemetry: Iterable[Listener] = (), abandon_af
         raise InvalidSpec("open_supervisor", "spec", "a Supervisor, a DynamicSupervisor or a TaskSupervisor", spec)
     if abandon_after is not None:
         check_seconds("open_supervisor", "abandon_after", abandon_after)
-    return Block(spec, tuple(telemetry), abandon_after)
+    return Block(spec, telemetry, abandon_after)
 
 
 class Block:
@@ -86,7 +88,7 @@ class Block:
         listeners: Listeners | None = None,
     ) -> None:
         self._spec = spec
-        self._listeners = Listeners(telemetry) if listeners is None else listeners
+        self._listeners = listeners_here(telemetry) if listeners is None else listeners
         self._abandon_after = abandon_after
         self._owner = owner
 

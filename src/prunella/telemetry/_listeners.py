@@ -22,18 +22,20 @@ class Listeners:
 
     Args:
         listeners: plain functions of one event.
+        outer: others who hear the same events, after these.
 
     Raises:
         InvalidArgument: a listener is not callable, or is an async function.
     """
 
-    __slots__ = ("_subscriptions",)
+    __slots__ = ("_outer", "_subscriptions")
 
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(self, listeners: Iterable[Listener] = (), *, outer: Listeners | None = None) -> None:
         self._subscriptions = tuple(_Subscription(_checked(listener)) for listener in listeners)
+        self._outer = outer
 
     def __bool__(self) -> bool:
-        return bool(self._subscriptions)
+        return bool(self._subscriptions or self._outer)
 
     def emit(self, event: Event) -> None:
         """Hands the event to every listener, in the order in which they came.
@@ -45,6 +47,8 @@ class Listeners:
                 subscription.listener(event)
             except Exception:
                 subscription.complain(event)
+        if self._outer is not None:
+            self._outer.emit(event)
 
     def subscribe(self, listener: Listener) -> AbstractContextManager[None]:
         """Lets `listener` hear every event until the block is left.
