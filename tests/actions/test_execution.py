@@ -480,11 +480,33 @@ async def test_unknown_and_wrong_overrides_are_refused() -> None:
     work, inner = flaky()
     with pytest.raises(TypeError, match="'retry'"):
         await run(work, retry=3)
-    with pytest.raises(InvalidAction, match="retries"):
-        await run(work, retries=-1)
-    with pytest.raises(InvalidAction, match="'other'"):
+    with pytest.raises(
+        InvalidArgument, match="run of work: retries must be a whole number of at least 0, got -1"
+    ) as caught:
+        await try_run(work, retries=-1)
+    assert (caught.value.owner, caught.value.field, caught.value.got) == ("run of work", "retries", -1)
+    with pytest.raises(InvalidArgument, match="run of work: compensate must be a function of parameters") as caught:
         await run(work, compensate=lambda other: None)
+    assert "asks for 'other'" in str(caught.value.__cause__)
     assert not inner.times
+
+
+async def test_a_parameter_in_the_place_of_an_option_is_told_where_it_goes() -> None:
+    @action
+    async def work(text: str) -> None: ...
+
+    @action(open=True)
+    async def takes_all(**rest: str) -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"no option 'text'; .*parameters go into a mapping: run\(work, {'text': ...}\)"
+    ):
+        await run(work, text="x")
+    with pytest.raises(TypeError, match="parameters go into a mapping"):
+        await run(takes_all, text="x")
+    with pytest.raises(TypeError, match="no option 'retry'") as caught:
+        await run(work, retry=3)
+    assert "mapping" not in str(caught.value)
 
 
 async def test_a_run_is_one_span_with_one_for_each_attempt(autojump_clock: trio.testing.MockClock) -> None:

@@ -6,10 +6,19 @@ from typing import Any, Final, TypedDict, final
 
 import attrs
 
+from ..errors import InvalidArgument
 from ..supervision import Backoff
 from ._errors import InvalidAction
 
-__all__ = ["DEFAULT_BACKOFF", "OVERRIDES", "Options", "Overrides", "checked_overrides"]
+__all__ = [
+    "DEFAULT_BACKOFF",
+    "OVERRIDES",
+    "Options",
+    "Overrides",
+    "check_option",
+    "checked_overrides",
+    "unknown_option",
+]
 
 DEFAULT_BACKOFF: Final = Backoff(0.25, 30.0, 2.0, jitter=0.5)
 
@@ -69,11 +78,27 @@ def checked_overrides(owner: str, overrides: Mapping[str, Any]) -> Mapping[str, 
     """
     for name, value in overrides.items():
         if name not in OVERRIDES:
-            raise TypeError(f"{owner}: there is no option {name!r}; there are {', '.join(sorted(OVERRIDES))}")
+            raise TypeError(f"{owner}: {unknown_option(name)}")
         expected, fits = _CHECKS[name]
         if not fits(value):
             raise InvalidAction(f"{owner}: {name} must be {expected}, got a {type(value).__name__}: {value!r:.80}")
     return overrides
+
+
+def unknown_option(name: str) -> str:
+    """What to say of an option that there is not."""
+    return f"there is no option {name!r}; there are {', '.join(sorted(OVERRIDES))}"
+
+
+def check_option(owner: str, name: str, value: Any) -> None:
+    """Refuses an option of one run that has a value of another kind.
+
+    Raises:
+        InvalidArgument: it has.
+    """
+    expected, fits = _CHECKS[name]
+    if not fits(value):
+        raise InvalidArgument(owner, name, expected, value)
 
 
 def _seconds(value: Any) -> bool:

@@ -99,6 +99,7 @@ async def run(
         ActionTimeout: it took too long.
         ActionError: it failed otherwise; what the function raised is the `__cause__`.
         InvalidAction: it is no action, or one that streams.
+        InvalidArgument: context, or an option, is of another kind.
         TypeError: there is no option of that name.
     """
     return (await _complete(action, params, context, telemetry, overrides)).value
@@ -118,6 +119,7 @@ async def try_run(
         `Success` with value and directives, or `Failure` with the error.
 
     Raises:
+        InvalidArgument: context, or an option, is of another kind.
         TypeError: there is no option of that name.
     """
     try:

@@ -18,7 +18,7 @@ from ._catalog import Catalog
 from ._errors import ActionError, InvalidAction
 from ._execution import Execution, current_run
 from ._instruction import Instruction
-from ._options import Overrides, checked_overrides
+from ._options import OVERRIDES, Options, Overrides, check_option, unknown_option
 from ._policy import Policy
 from ._preparation import prepare
 from ._processes import Processes
@@ -149,8 +149,7 @@ class Runner:
             raise InvalidArgument(f"run of {action.name}", "context", "a mapping", context)
         options = action.options
         if overrides:
-            options = options.replaced(checked_overrides(action.name, overrides))
-            action.check_options(options)
+            options = _overridden(action, overrides)
         outer = current_run.get()
         listeners = self.listeners
         parent = None
@@ -209,6 +208,30 @@ class Runner:
         self.closed = True
         if self._processes is not None:
             await self._processes.aclose()
+
+
+def _overridden(action: Action[..., Any], overrides: Mapping[str, Any]) -> Options:
+    """The options of one run.
+
+    Raises:
+        InvalidArgument: one is of another kind.
+        TypeError: there is no option of that name.
+    """
+    owner = f"run of {action.name}"
+    for name, value in overrides.items():
+        if name not in OVERRIDES:
+            said = unknown_option(name)
+            if name in action.signature.parameters or action.signature.open:
+                said += f"; parameters go into a mapping: run({action.name}, {{{name!r}: ...}})"
+            raise TypeError(f"{owner}: {said}")
+        check_option(owner, name, value)
+    options = action.options.replaced(overrides)
+    try:
+        action.check_options(options)
+    except InvalidAction as error:
+        expected = "a function of parameters of the action, error and result"
+        raise InvalidArgument(owner, "compensate", expected, options.compensate) from error
+    return options
 
 
 @asynccontextmanager
