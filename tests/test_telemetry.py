@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -104,6 +104,11 @@ class TestListeners:
         assert isinstance(caught.value, PrunellaError)
         with pytest.raises(InvalidArgument):
             Listeners().subscribe(listener)
+
+    @pytest.mark.parametrize("listeners", [None, print, 3])
+    def test_listeners_that_are_no_iterable_are_refused_at_once(self, listeners: Any) -> None:
+        with pytest.raises(InvalidArgument, match="telemetry: listeners must be an iterable of plain functions"):
+            Listeners(listeners)
 
     def test_an_async_function_is_refused_since_it_would_hear_nothing(self) -> None:
         async def listener(event: Event) -> None: ...

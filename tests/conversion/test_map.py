@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunella.conversion import Map
+from prunella.errors import InvalidArgument
 
 items = st.dictionaries(st.text(max_size=3) | st.integers(), st.integers() | st.none(), max_size=8)
 
@@ -105,3 +106,11 @@ def test_it_shows_its_items_and_takes_pairs_and_other_maps() -> None:
     assert not Map()
     with pytest.raises(TypeError):
         Map([([], 1)])
+
+
+@pytest.mark.parametrize("wrong", [5, None, object()])
+def test_neither_a_mapping_nor_pairs_is_a_wrong_argument(wrong):
+    with pytest.raises(InvalidArgument, match="Map: items must be a mapping, or pairs of key and value, got "):
+        Map(wrong)
+    with pytest.raises(InvalidArgument):
+        Map().update(wrong)

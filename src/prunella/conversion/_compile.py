@@ -53,7 +53,10 @@ def compiled(
     """
     known_keys = known_keys or closed
     key = (_key(annotation), closed, known_keys)
-    shape = _cache.get(key)
+    try:
+        shape = _cache.get(key)
+    except TypeError:  # it cannot be hashed
+        raise DefinitionError(f"nothing can be converted to the annotation {annotation!r}") from None
     if shape is None:
         with _lock:
             compiler = _Compiler(closed, known_keys, namespace)

@@ -5,6 +5,8 @@ from typing import Any, TypeVar, final, overload
 
 import immutables
 
+from ..errors import InvalidArgument
+
 __all__ = ["Map"]
 
 K = TypeVar("K")
@@ -25,6 +27,7 @@ class Map(Mapping[K, V_co]):
         items: a mapping, or pairs of key and value.
 
     Raises:
+        InvalidArgument: it is neither.
         TypeError: a key is not hashable.
     """
 
@@ -108,7 +111,11 @@ class Map(Mapping[K, V_co]):
 
 def _taken(items: Mapping[K, V] | Iterable[tuple[K, V]]) -> dict[K, V]:
     # immutables takes a mapping that is no dict for a sequence of pairs
-    return items if type(items) is dict else dict(items)
+    if type(items) is dict:
+        return items
+    if not isinstance(items, Iterable):
+        raise InvalidArgument("Map", "items", "a mapping, or pairs of key and value", items)
+    return dict(items)
 
 
 def _wrap(inner: immutables.Map[K, V]) -> Map[K, V]:

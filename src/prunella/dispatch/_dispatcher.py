@@ -11,7 +11,7 @@ import trio
 
 from .._time import Pace, WallClock
 from ..conversion import Map
-from ..errors import InvalidArgument, PrunellaError
+from ..errors import InvalidArgument, PrunellaError, check_iterable
 from ..signals import Signal
 from ..telemetry import Listener, Listeners
 from ..telemetry._enclosing import listeners_here
@@ -109,13 +109,14 @@ class Dispatcher:
             A result for each target, in their order.
 
         Raises:
-            InvalidArgument: `signal` is no signal, or `max_concurrency` no positive int.
+            InvalidArgument: `signal` is no signal, `targets` no iterable, or `max_concurrency` no positive int.
         """
         if signal.__class__ is not Signal:
             raise InvalidArgument("dispatch_all", "signal", "a Signal", type(signal))
         if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool) or max_concurrency < 1:
             raise InvalidArgument("dispatch_all", "max_concurrency", "a positive int", max_concurrency)
-        return await _Batch(self, signal).run(tuple(targets), max_concurrency)
+        destinations = check_iterable("dispatch_all", "targets", targets, "targets")
+        return await _Batch(self, signal).run(destinations, max_concurrency)
 
     # Nothing is awaited before a ticket is taken: so the order of tickets is that of the calls.
 

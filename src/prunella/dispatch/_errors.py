@@ -3,7 +3,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from ..errors import PrunellaError
+from ..errors import InvalidArgument, PrunellaError
 from ._shown import shown
 
 __all__ = ["DispatchError", "DispatchTimeout", "InvalidSignature", "MissingExtra", "Reason", "dispatch_error"]
@@ -46,6 +46,9 @@ class DispatchError(PrunellaError):
         attempts: how many attempts were made.
         retryable: whether the same dispatch may succeed later; left out, as the reason suggests.
         retry_after: seconds after which another try makes sense, if the other side or the breaker said so.
+
+    Raises:
+        InvalidArgument: there is no such reason.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class DispatchError(PrunellaError):
     ) -> None:
         super().__init__(target, reason)
         self.target = target
-        self.reason = Reason(reason)
+        self.reason = _reason(reason)
         self.status = status
         self.attempts = attempts
         self.retryable = self.reason in _WORTH_ANOTHER_TRY if retryable is None else retryable
@@ -76,6 +79,13 @@ class DispatchError(PrunellaError):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
+
+
+def _reason(reason: Reason | str) -> Reason:
+    try:
+        return Reason(reason)
+    except ValueError:
+        raise InvalidArgument("DispatchError", "reason", f"one of {', '.join(Reason)}", reason) from None
 
 
 class DispatchTimeout(DispatchError, TimeoutError):

@@ -49,10 +49,14 @@ def verify(
 
     Raises:
         InvalidSignature: it was not, or a header is missing, malformed or there twice.
-        InvalidArgument: `secret`, `tolerance` or `at` is not of its kind.
+        InvalidArgument: an argument is not of its kind.
     """
     if not isinstance(secret, bytes) or not secret:
         raise InvalidArgument("verify", "secret", "bytes, not empty", type(secret))
+    if not isinstance(headers, Mapping):
+        raise InvalidArgument("verify", "headers", "a mapping of names to values", type(headers))
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise InvalidArgument("verify", "body", "bytes", type(body))
     if not _is_number(tolerance) or tolerance < 0:
         raise InvalidArgument("verify", "tolerance", "a number of seconds", tolerance)
     if at is None:

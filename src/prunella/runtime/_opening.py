@@ -18,7 +18,7 @@ from ..agents import Agent, Directive, Fenced
 from ..agents._strictness import strict_by_environment
 from ..conversion import Map
 from ..dispatch import open_dispatcher
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ..signals import Signal
 from ..storage._storage import check_storage
 from ..supervision import Child, DynamicSupervisor, Shutdown, StartFailed, Supervisor, SupervisorStopped
@@ -170,10 +170,12 @@ def open_runtime(
         raise InvalidArgument(owner, "epoch", "an aware datetime, or None", epoch)
     if claim not in _CLAIMS:
         raise InvalidArgument(owner, "claim", "'take' or 'refuse'", claim)
-    agents = tuple(agents)
+    agents = check_iterable(owner, "agents", agents, "classes of agents")
     for agent in agents:
         if not (isinstance(agent, type) and issubclass(agent, Agent)):
             raise InvalidArgument(owner, "agents", "classes of agents", agent)
+    if not isinstance(executors, Mapping):
+        raise InvalidArgument(owner, "executors", "a mapping of classes of directives to async functions", executors)
     for directive, executor in executors.items():
         if not (isinstance(directive, type) and issubclass(directive, Directive)):
             raise InvalidArgument(owner, "executors", "classes of directives", directive)
@@ -181,10 +183,11 @@ def open_runtime(
             raise InvalidArgument(owner, "executors", "async functions", executor)
     if abandon_after is not None:
         check_seconds(owner, "abandon_after", abandon_after)
+    listeners = check_iterable(owner, "telemetry", telemetry, "plain functions of one event")
     kept = Recorder(recorder)
     runtime = Runtime(
         name=name,
-        telemetry=Listeners([kept, *telemetry] if recorder else telemetry),
+        telemetry=Listeners([kept, *listeners] if recorder else listeners),
         executors=executors,
         strict=strict_by_environment() if strict is None else strict,
         recorder=kept,

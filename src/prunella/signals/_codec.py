@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import TypeVar
 
 from ..errors import InvalidArgument
-from ._errors import DecodeError, InvalidSignal, PayloadTooLarge
+from ._errors import DecodeError, PayloadTooLarge
 from ._json import batch_from_json, batch_to_json, signal_from_json, signal_to_json
 from ._msgpack import signal_from_msgpack, signal_to_msgpack
-from ._signal import Signal
+from ._signal import Signal, check_signal
 
 __all__ = ["DEFAULT_LIMIT", "Format", "checked_document", "decode", "decode_batch", "encode", "encode_batch"]
+
+Maker = TypeVar("Maker")
 
 DEFAULT_LIMIT = 10_000_000
 
@@ -45,10 +48,8 @@ def encode(signal: Signal, *, format: str = "json", limit: int = DEFAULT_LIMIT) 
         PayloadTooLarge: the document is beyond the limit.
         InvalidArgument: there is no such format, or what shall be written is no signal.
     """
-    writer = _WRITERS.get(format)
-    if writer is None:
-        raise _no_format("encode", format)
-    return writer(_checked_signal("encode", signal), _checked_limit("encode", limit))
+    writer = _of_format("encode", _WRITERS, format)
+    return writer(check_signal("encode", signal), _checked_limit("encode", limit))
 
 
 def decode(document: bytes, *, format: str = "json", limit: int = DEFAULT_LIMIT) -> Signal:
@@ -67,9 +68,7 @@ def decode(document: bytes, *, format: str = "json", limit: int = DEFAULT_LIMIT)
         PayloadTooLarge: it is beyond the limit; it is not even read.
         InvalidArgument: there is no such format.
     """
-    reader = _READERS.get(format)
-    if reader is None:
-        raise _no_format("decode", format)
+    reader = _of_format("decode", _READERS, format)
     return reader(checked_document("decode", document, limit))
 
 
@@ -83,8 +82,10 @@ def encode_batch(signals: Iterable[Signal], *, limit: int = DEFAULT_LIMIT) -> by
     Raises:
         InvalidSignal, PayloadTooLarge, InvalidArgument: as `encode`.
     """
+    if not isinstance(signals, Iterable):  # not all of them at once: beyond the limit no more are asked for
+        raise InvalidArgument("encode_batch", "signals", "an iterable of signals", signals)
     return batch_to_json(
-        (_checked_signal("encode_batch", signal) for signal in signals), _checked_limit("encode_batch", limit)
+        (check_signal("encode_batch", signal) for signal in signals), _checked_limit("encode_batch", limit)
     )
 
 
@@ -115,11 +116,8 @@ def _checked_limit(owner: str, limit: object) -> int:
     return limit
 
 
-def _checked_signal(owner: str, signal: object) -> Signal:
-    if not isinstance(signal, Signal):
-        raise InvalidSignal(owner, "signal", "a Signal", type(signal))
-    return signal
-
-
-def _no_format(owner: str, format: object) -> InvalidArgument:
-    return InvalidArgument(owner, "format", "'json' or 'msgpack'", format)
+def _of_format(owner: str, makers: dict[str, Maker], format: object) -> Maker:
+    maker = makers.get(format) if isinstance(format, str) else None
+    if maker is None:
+        raise InvalidArgument(owner, "format", "'json' or 'msgpack'", format)
+    return maker

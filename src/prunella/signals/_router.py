@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 import attrs
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._attributes import checked_text
 from ._matcher import Matcher
 from ._pattern import ANY, REST, parsed
@@ -108,7 +108,7 @@ class Router(Generic[T]):
             that does not match. Without it the first such exception of each route is logged.
 
     Raises:
-        InvalidArgument: what came is no route, or `on_error` is not callable.
+        InvalidArgument: what came are no routes, or `on_error` is not callable.
     """
 
     __slots__ = ("_complained", "_entries", "_found", "_matcher", "_on_error")
@@ -116,7 +116,7 @@ class Router(Generic[T]):
     def __init__(self, routes: Iterable[Route[T]] = (), *, on_error: OnError | None = None) -> None:
         if on_error is not None and not callable(on_error):
             raise InvalidArgument("Router", "on_error", "a function of route, signal and error", on_error)
-        entries = _numbered(routes, 0)
+        entries = _numbered(check_iterable("Router", "routes", routes, "routes"), 0)
         self._fill(entries, Matcher().changed(_additions(entries)), on_error)
 
     def _fill(self, entries: tuple[_Entry, ...], matcher: Matcher, on_error: OnError | None) -> None:

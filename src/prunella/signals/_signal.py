@@ -11,8 +11,9 @@ from uuid_utils import UUID, uuid7
 
 from ..conversion import Map
 from ._attributes import NO_EXTENSIONS, ExtensionValue, checked_extensions, checked_text, checked_time
+from ._errors import InvalidSignal
 
-__all__ = ["LEFT_OUT", "LeftOut", "Signal"]
+__all__ = ["LEFT_OUT", "LeftOut", "Signal", "check_signal"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -248,3 +249,14 @@ def _restored(
         dataschema=dataschema,
         extensions=extensions,
     )
+
+
+def check_signal(owner: str, signal: object) -> Signal:
+    """The signal, if it is one.
+
+    Raises:
+        InvalidSignal: it is none.
+    """
+    if not isinstance(signal, Signal):
+        raise InvalidSignal(owner, "signal", "a Signal", type(signal))
+    return signal

@@ -7,7 +7,7 @@ from typing import Final, final
 import attrs
 
 from ._errors import DecodeError, InvalidSignal
-from ._signal import Signal
+from ._signal import Signal, check_signal
 
 __all__ = ["Trace"]
 
@@ -95,8 +95,12 @@ class Trace:
 
     @classmethod
     def of(cls, signal: Signal) -> Trace | None:
-        """The trace that a signal carries; `None` if it carries none, or one that W3C forbids."""
-        text = signal.extensions.get("traceparent")
+        """The trace that a signal carries; `None` if it carries none, or one that W3C forbids.
+
+        Raises:
+            InvalidSignal: what came is no signal.
+        """
+        text = check_signal("Trace.of", signal).extensions.get("traceparent")
         if not isinstance(text, str):
             return None
         try:
@@ -114,13 +118,17 @@ class Trace:
             cause: the signal that caused it, or its id; it becomes the extension `causationid`.
 
         Raises:
-            InvalidSignal: the tracestate or the cause is no text that an extension can hold.
+            InvalidSignal: `signal` is none, or the tracestate or the cause is no text that an extension can hold.
         """
-        extensions = {name: value for name, value in signal.extensions.items() if name != "tracestate"}
+        extensions = {
+            name: value for name, value in check_signal("Trace.on", signal).extensions.items() if name != "tracestate"
+        }
         extensions["traceparent"] = self.traceparent
         if self.tracestate is not None:
             extensions["tracestate"] = self.tracestate
         if cause is not None:
+            if not isinstance(cause, Signal | str):
+                raise InvalidSignal("Trace.on", "cause", "a Signal, or the id of one", type(cause))
             extensions["causationid"] = cause.id if isinstance(cause, Signal) else cause
         return signal.__replace__(extensions=extensions)
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._events import Event, Listener
 
 __all__ = ["Listeners"]
@@ -25,12 +25,13 @@ class Listeners:
         outer: others who hear the same events, after these.
 
     Raises:
-        InvalidArgument: a listener is not callable, or is an async function.
+        InvalidArgument: what came is no iterable, or a listener is not callable, or an async function.
     """
 
     __slots__ = ("_outer", "_subscriptions")
 
     def __init__(self, listeners: Iterable[Listener] = (), *, outer: Listeners | None = None) -> None:
+        listeners = check_iterable("telemetry", "listeners", listeners, "plain functions of one event")
         self._subscriptions = tuple(_Subscription(_checked(listener)) for listener in listeners)
         self._outer = outer
 
