@@ -140,12 +140,28 @@ async def test_any_call_may_fail_in_any_way(method: str, kind: FaultKind) -> Non
             break
 
 
+FOREIGN = (OSError(28, "no space left on device"), StorageError("something else"), RuntimeError("what is this?"))
+
+
+@pytest.mark.parametrize("error", FOREIGN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.ERROR_AFTER])
+@pytest.mark.parametrize("method", METHODS)
+async def test_any_call_may_fail_with_any_error(method: str, kind: FaultKind, error: Exception) -> None:
+    for call in range(1, MOST_CALLS.get(method, 5) + 1):
+        client, storage = await spend_a_day_with(Fault(method, kind, call=call, error=error))
+        for told in client.errors:
+            assert isinstance(told, StorageUnavailable | CommitFailed), f"call {call}: {told!r}"
+        if storage.calls.count(method) < call:
+            break
+
+
 faults = st.builds(
     Fault,
     st.sampled_from(METHODS) | st.just("append"),
     st.sampled_from(FaultKind),
     st.integers(1, 25),
     st.sampled_from([0.01, 1.0, DELAY]),
+    st.none() | st.sampled_from(FOREIGN),
 )
 
 
@@ -199,6 +215,86 @@ async def test_whoever_waits_for_a_commit_in_doubt_is_told_what_the_storage_says
                 await ref.call("count", name="x")
             assert caught.value.in_doubt
             assert ref.state().counted == ()
+
+
+@pytest.mark.parametrize("error", FOREIGN, ids=lambda error: type(error).__name__)
+async def test_whatever_a_write_raises_leaves_it_in_doubt(error: Exception) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with opened(storage) as runtime:
+        ref = runtime.ref("a", Counter)
+        storage.faults.append(Fault("append", FaultKind.UNAVAILABLE, error=error))
+        with pytest.raises(CommitFailed) as caught:
+            await ref.call("count", name="x")
+        assert caught.value.in_doubt
+        assert caught.value.__cause__ is error
+        storage.faults[:] = [Fault("append", FaultKind.ERROR_AFTER, error=error, call=2)]
+        assert (await ref.call("count", name="y")).counted == ("y",)
+        assert (await ref.call("count", name="z")).counted == ("y", "z")  # it was written, which is seen
+
+
+async def test_a_storage_all_of_whose_answers_are_lost_is_slow_and_no_more() -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with opened(storage) as runtime:
+        a, b = runtime.ref("a", Counter), runtime.ref("b", Counter)
+        storage.faults.append(Fault("append", FaultKind.LOST_ANSWER, call=None))
+        for number in range(5):
+            assert len((await a.call("count", name=f"x{number}")).counted) == number + 1
+            await b.cast("count", name=f"y{number}")
+        await b.wait_for(lambda state: len(state.counted) == 5)
+
+
+async def test_what_is_no_error_of_a_storage_is_told_as_its_being_away() -> None:
+    problem = OSError("no route to host")
+    storage = FaultyStorage(MemoryStorage(), [Fault("find", FaultKind.UNAVAILABLE, call=None, error=problem)])
+    async with open_runtime(storage=storage) as runtime:
+        with pytest.raises(StorageUnavailable) as caught:
+            await runtime.start_agent(Counter, id="a")
+        assert caught.value.__cause__ is problem
+    storage.faults[:] = [Fault("open", FaultKind.UNAVAILABLE, call=None, error=problem)]
+    with pytest.raises(StorageUnavailable):
+        async with open_runtime(storage=storage):
+            pass
+
+
+@pytest.mark.parametrize("error", FOREIGN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.ERROR_AFTER])
+@pytest.mark.parametrize("method", ["find", "claim", "load", "append"])
+async def test_no_emit_is_lost_when_its_receiver_cannot_be_woken(
+    method: str, kind: FaultKind, error: Exception
+) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(AgentSpec(Counter, "a"), storage=storage) as runtime:
+        a, b = runtime.ref("a", Counter), await runtime.start_agent(Counter, id="b")
+        await runtime.hibernate(b)
+        is_of_b = Fault(method, kind, error=error, call=None, when=lambda args, _: _key_of(args[0]).id == "b")
+        storage.faults.append(is_of_b)
+        await a.call("count", name="x", to="b")
+        await trio.sleep(30)
+        storage.faults.clear()
+        await trio.sleep(30)
+        await runtime.thaw(b)
+        assert b.state().noted == ("x",)
+        assert (await runtime.outbox()).count == 0
+
+
+def _key_of(what: Any) -> Any:
+    return getattr(what, "key", what)
+
+
+async def test_a_storage_that_stays_broken_is_not_asked_without_a_pause() -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with opened(storage) as runtime:
+        ref = runtime.ref("a", Counter)
+        storage.faults.append(Fault("*", FaultKind.UNAVAILABLE, call=None, error=OSError("broken")))
+        before = len(storage.calls)
+        with pytest.raises(StorageError):
+            await ref.call("count", name="x")
+        await trio.sleep(60)
+        assert len(storage.calls) - before < 60
+        assert ref.status().restarts == 0
+        storage.faults.clear()
+        await trio.sleep(10)
+        assert (await ref.call("count", name="y")).counted == ("y",)
 
 
 async def test_after_an_error_nothing_is_handled_until_the_storage_was_read() -> None:

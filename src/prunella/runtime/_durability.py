@@ -13,8 +13,10 @@ import trio
 from ..agents import Address, Agent, RestoreFailed
 from ..errors import InvalidArgument
 from ..signals import new_id
-from ..storage import Code, DeadLetter, Outbox, Storage, code_of, opened, state_at
+from ..storage import Code, DeadLetter, Outbox, Storage, code_of, opened
+from ..storage._history import past_state
 from ._errors import EffectsRunning
+from ._guarded_storage import guarded, told_as_unavailable
 from ._journal import Journal
 from ._sleepers import Sleepers
 from ._spec_data import with_bond
@@ -33,7 +35,7 @@ class Durability:
     """The storage of a runtime, and everything that hangs on it.
 
     Attributes:
-        storage: where agents are kept.
+        storage: where agents are kept; whatever it raises is an error of a storage.
         owner: the name under which this runtime owns them.
         gives_way: whether other owners that are alive keep what they have.
         journal: what writes.
@@ -44,7 +46,8 @@ class Durability:
 
     def __init__(self, runtime: Runtime, storage: Storage, *, gives_way: bool, agents: Iterable[type[Agent]]) -> None:
         self._runtime = runtime
-        self.storage = storage
+        self._given = storage
+        self.storage = storage = guarded(storage)
         self.owner = f"{runtime.name}/{new_id()}"
         self.gives_way = gives_way
         self.journal = Journal(runtime, storage, self.owner)
@@ -58,7 +61,8 @@ class Durability:
     async def open(self) -> None:
         """Opens the storage, and finds the agents that were started while an earlier runtime was running."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(opened(self.storage, exclusive=True))
+            with told_as_unavailable():
+                await stack.enter_async_context(opened(self._given, exclusive=True))
             stack.enter_context(self._used())
             await self.sleepers.find()
             self._stack = stack.pop_all()
@@ -68,7 +72,7 @@ class Durability:
         """Two runtimes of one name that share a storage would take each other's agents. One that somebody else has
         written need not take note of it.
         """
-        name, users = self._runtime.name, getattr(self.storage, "users", None)
+        name, users = self._runtime.name, getattr(self._given, "users", None)
         if not isinstance(users, set):
             yield
             return
@@ -82,7 +86,8 @@ class Durability:
 
     async def close(self) -> None:
         """Lets go of it."""
-        await self._stack.aclose()
+        with told_as_unavailable():
+            await self._stack.aclose()
 
     async def begin(self) -> None:
         """The tree has started: it is known who is there, and who can be woken."""
@@ -176,9 +181,7 @@ class Durability:
 
     async def state_at(self, agent: type[Any], address: Address, until: int | datetime | None) -> Any:
         """The state of an agent after a turn, or at a time."""
-        return await state_at(
-            self.storage, agent, address.id, partition=address.partition, runtime=self._runtime.name, until=until
-        )
+        return await past_state(self.storage, agent, self.sleepers.key_of(address), until)
 
     async def outbox(self) -> Outbox:
         """How many directives are open, and since when."""

@@ -118,6 +118,9 @@ class DurableLife(AgentLife):
             except Fenced as error:
                 server.fenced(error)
                 return
+            except RestoreFailed as error:
+                server.lost(error)
+                return
             server.mail.suspects.popleft()
             await server.until_handled(stored.signal.id)
         while not server.mail.is_all:

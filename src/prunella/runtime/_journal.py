@@ -194,7 +194,11 @@ class Journal:
                 await self._healer.park()
                 continue
             if self._failures > 1:
-                # It was read, and written, and failed again.
+                # It was read, and written, and failed again: what was not written all the same is not tried at once.
+                for server in tuple(self._ill):
+                    await self._look(server, if_written=True)
+                if not self._ill:
+                    continue
                 for server in self._ill:
                     server.ledger.storage_is_down(StorageUnavailable("the storage takes nothing now"))
                 await trio.sleep(_pause(self._failures))
@@ -203,7 +207,13 @@ class Journal:
             if self._ill:
                 self._failures += 1
 
-    async def _look(self, server: DurableServer) -> None:
+    async def _look(self, server: DurableServer, *, if_written: bool = False) -> None:
+        """Reads what was written of an agent, and lets it go on.
+
+        Args:
+            server: the agent.
+            if_written: whether it goes on only if all was written.
+        """
         try:
             stored = await self._storage.load(server.key)
         except RestoreFailed as error:
@@ -213,6 +223,10 @@ class Journal:
             server.ledger.storage_is_down(error)
             self._runtime.reports.storage_trouble("the storage cannot be read", error)
         else:
+            if server.ledger.is_written(stored):
+                self._failures = 0
+            elif if_written:
+                return
             self._ill.pop(server, None)
             server.ledger.reconcile(stored)
 

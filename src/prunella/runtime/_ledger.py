@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..agents import Agent, Fenced
+from ..agents import Agent, AgentError, Fenced
 from ..storage import CommitFailed, Duplicate, StorageError, StorageUnavailable, StoredAgent, Write, snapshot_of
 from ._delivery import Answer, Delivery
 from ._draft import Decided, Draft
@@ -157,7 +157,8 @@ class Ledger:
             self._refused(draft, outcome)
         else:
             # Nothing is handled until the storage has said what is so.
-            self.failure = outcome
+            is_known = isinstance(outcome, StorageError | AgentError)
+            self.failure = outcome if is_known else CommitFailed(f"the storage has failed: {outcome!r}", in_doubt=True)
             self._server.journal.heal(self._server)
 
     def _publish(self, draft: Draft) -> None:
@@ -282,6 +283,17 @@ class Ledger:
                 arrival.ack.fail(told)
         self._server.mail.drop_calls(error)
 
+    def is_written(self, stored: StoredAgent | None) -> bool:
+        """Whether what was to be written is among what is stored, if that can be seen."""
+        draft = self.in_flight
+        if draft is None or stored is None or stored.record.claim != self._server.claim:
+            return False
+        last = _last_of(draft)
+        if last is not None:
+            return stored.record.sequence == last
+        waiting = {each.signal.id for each in stored.waiting}
+        return bool(draft.arrivals) and all(each.delivery.signal.id in waiting for each in draft.arrivals)
+
     def reconcile(self, stored: StoredAgent | None) -> None:
         """The storage has said what is so; from there it goes on."""
         draft, error, server = self.in_flight, self.failure, self._server
@@ -291,7 +303,7 @@ class Ledger:
             server.fenced(Fenced())
             return
         self.failure = self.down = self.in_flight = None
-        last = max((turn.sequence for turn in draft.turns if turn.commit is not None), default=None)
+        last = _last_of(draft)
         if last is not None and stored.record.sequence == last:
             self._publish(draft)
         elif stored.record.sequence != server.sequence:
@@ -356,6 +368,11 @@ class Ledger:
 
 def has_gone(answer: Answer) -> None:
     """Marks the answer of a caller that was cancelled while it was waiting for a turn to be written."""
+
+
+def _last_of(draft: Draft) -> int | None:
+    """The last turn that was to be written, if there was one."""
+    return max((turn.sequence for turn in draft.turns if turn.commit is not None), default=None)
 
 
 def _is_answered(delivery: Delivery) -> bool:

@@ -19,7 +19,7 @@ from ._opened import opened
 from ._recording import MIGRATED, agent_of, restored_state, turn_of
 from ._storage import Storage, check_storage
 
-__all__ = ["HistoryEntry", "history", "state_at"]
+__all__ = ["HistoryEntry", "history", "past_state", "state_at"]
 
 A = TypeVar("A", bound=Agent)
 
@@ -64,17 +64,22 @@ async def state_at(
         RestoreFailed: what is stored cannot be read, or is of another type.
         InvalidArgument: `until` is neither, or `storage` is no storage.
     """
-    key = AgentKey(runtime, partition, id)
     check_storage("state_at", storage)
     _check("state_at", until)
     async with opened(storage):
-        await _check_stored(storage, agent_class, key)
-        snapshot = await storage.snapshot(key, until=until)
-        version, state = restored_state(snapshot, ())
-        start = 0 if snapshot is None else snapshot.sequence
-        async with aclosing(_commits(storage, key, start, until)) as commits:
-            async for commit in commits:
-                version, state = _with(version, state, commit)
+        return await past_state(storage, agent_class, AgentKey(runtime, partition, id), until)
+
+
+async def past_state(storage: Storage, agent_class: type[A], key: AgentKey, until: int | datetime | None) -> A:
+    """See `state_at`; of a storage that is open."""
+    _check("state_at", until)
+    await _check_stored(storage, agent_class, key)
+    snapshot = await storage.snapshot(key, until=until)
+    version, state = restored_state(snapshot, ())
+    start = 0 if snapshot is None else snapshot.sequence
+    async with aclosing(_commits(storage, key, start, until)) as commits:
+        async for commit in commits:
+            version, state = _with(version, state, commit)
     return _agent(agent_class, key, version, state)
 
 

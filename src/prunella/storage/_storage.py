@@ -42,7 +42,7 @@ from ._errors import StorageError
 from ._key import AgentKey
 from ._records import AgentRecord, DueSchedule, Handled, Outbox, StoredAgent, StoredDirective, StoredSignal
 
-__all__ = ["Outcome", "Storage", "check_storage"]
+__all__ = ["METHODS", "Outcome", "Storage", "check_storage"]
 
 Outcome = AgentError | StorageError | None
 """What became of one write of several: `None` if it was written."""
@@ -334,11 +334,12 @@ def check_storage(owner: str, storage: object) -> None:
     for name in _PROPERTIES:
         if not hasattr(storage, name):
             raise InvalidArgument(owner, "storage", f"a Storage; this has no {name!r}", storage)
-    for name in _METHODS:
+    for name in METHODS:
         if not callable(getattr(storage, name, None)):
             raise InvalidArgument(owner, "storage", f"a Storage; this has no coroutine method {name!r}", storage)
 
 
 _PUBLIC = {name: value for name, value in vars(Storage).items() if not name.startswith("_")}
 _PROPERTIES = tuple(name for name, value in _PUBLIC.items() if isinstance(value, property))
-_METHODS = tuple(name for name, value in _PUBLIC.items() if iscoroutinefunction(value))
+METHODS = tuple(name for name, value in _PUBLIC.items() if iscoroutinefunction(value))
+"""The names of the methods that every storage has."""
