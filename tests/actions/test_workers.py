@@ -123,6 +123,44 @@ def fails() -> None:
     raise ActionError("from afar", retryable=True, details={"a": 1})
 
 
+class Locked(ConnectionError):
+    """Cannot be pickled."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+@action(cpu=True)
+def locked(message: str) -> None:
+    raise Locked(message)
+
+
+@action(cpu=True)
+def local() -> None:
+    class Local(ValueError):
+        pass
+
+    raise Local("of this function")
+
+
+@action(cpu=True)
+def locked_inside() -> None:
+    raise ActionError("from afar", retryable=True) from Locked("inside")
+
+
+class Odd(Exception):
+    """Cannot be made anew of its arguments."""
+
+    def __init__(self, a: int, *, b: int) -> None:
+        super().__init__(f"{a} and {b}")
+
+
+@action(cpu=True)
+def odd() -> None:
+    raise Odd(1, b=2)
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -145,8 +183,9 @@ async def test_work_in_processes(tmp_path: Path) -> None:
             await runner.run(fails)
         assert caught.value.retryable
         assert caught.value.details == {"a": 1}
-        with pytest.raises(ActionError, match="died"):
+        with pytest.raises(ActionError, match=r"^dies: its worker process died \(exit code 3\)$") as caught:
             await runner.run(dies)
+        assert caught.value.action == "dies"
 
         async def cancel_when_it_spins(scope: trio.CancelScope) -> None:
             while not written(path):  # noqa: ASYNC110 - a process tells nobody
@@ -163,6 +202,30 @@ async def test_work_in_processes(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
     with trio.fail_after(10):
         assert await run(square, {"number": 4}) == 16
+
+
+@pytest.mark.slow
+async def test_what_cannot_leave_its_process_is_told_in_words() -> None:
+    pytest.importorskip("trio_parallel")
+    async with open_runner(processes=1) as runner:
+        with pytest.raises(ActionFailed, match=r"^locked: Locked: no key") as caught:
+            await runner.run(locked, {"message": "no key"})
+        assert caught.value.retryable  # as it would be in a thread: it is a connection that failed
+        assert (caught.value.action, caught.value.attempts, caught.value.__cause__) == ("locked", 1, None)
+        [note] = caught.value.__notes__
+        assert note.startswith("what was raised stayed in its worker process: TypeError: cannot pickle")
+        with pytest.raises(ActionFailed, match=r"^local: Local: of this function") as caught:
+            await runner.run(local)
+        assert not caught.value.retryable
+        with pytest.raises(ActionError, match=r"^from afar") as raised:
+            await runner.run(locked_inside)
+        assert type(raised.value) is ActionError
+        assert raised.value.retryable
+        assert raised.value.__notes__[0].startswith("the cause of it stayed in its worker process: TypeError")
+        with pytest.raises(ActionFailed, match=r"^odd: Odd: 1 and 2") as caught:
+            await runner.run(odd)
+        assert isinstance(caught.value.__cause__, Odd)
+        assert await runner.run(square, {"number": 3}) == 9
 
 
 @action(cpu=True)

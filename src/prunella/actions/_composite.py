@@ -217,7 +217,7 @@ async def perform_all(
             completed = await invoking(run, step, params_of(step, work.results))
         except Exception as raised:
             progress.fail(step.name)
-            work.errors[step.name] = raised if isinstance(raised, ActionError) else failed(step.action, raised)
+            work.errors[step.name] = raised if isinstance(raised, ActionError) else failed(step.action.name, raised)
             if cancel:
                 nursery.cancel_scope.cancel()
         else:

@@ -186,7 +186,7 @@ class Execution:
             except ActionError:
                 raise
             except Exception as raised:
-                raise failed(self.action, raised) from raised
+                raise failed(self.action.name, raised) from raised
 
     async def _limited(self) -> Completed:
         seconds = self.options.total_timeout
@@ -273,7 +273,7 @@ class Execution:
             value = await in_thread(self._in_thread, {"values": values}, self.runner.threads, self.unresponsive)
         elif kind is Kind.PROCESS:
             self._touched = True
-            value = await self.runner.processes.call(action.function, values)
+            value = await self.runner.processes.call(action, values)
         elif kind is Kind.STREAM:
             assert self.pump is not None
             self._touched = True
@@ -322,7 +322,7 @@ class Execution:
         return handed
 
     def _error(self, raised: Exception) -> ActionError:
-        error = raised if isinstance(raised, ActionError) else failed(self.action, raised)
+        error = raised if isinstance(raised, ActionError) else failed(self.action.name, raised)
         if error.action is None or error.action == self.action.name:
             error.action = self.action.name
             error.attempts = self.attempts

@@ -50,7 +50,7 @@ def _make_defaults(action: Action[..., Any], values: dict[str, Any]) -> None:
             try:
                 values[name] = make()
             except Exception as raised:
-                raise failed(action, raised) from raised
+                raise failed(action.name, raised) from raised
 
 
 def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object) -> dict[str, Any]:
@@ -62,18 +62,18 @@ def _hooked(action: Action[..., Any], hook: Callable[[Any], Any], params: object
         error.action = error.action or action.name
         raise
     except Exception as raised:
-        raise failed(action, raised) from raised
+        raise failed(action.name, raised) from raised
     return dict(changed)
 
 
-def failed(action: Action[..., Any], raised: BaseException) -> ActionFailed:
+def failed(action: str, raised: BaseException) -> ActionFailed:
     """The error of an action that raised something else."""
     try:
         text = str(raised)[:_LONGEST_TEXT]
     except Exception:
         text = "its text cannot be shown"
-    error = ActionFailed(f"{action.name}: {type(raised).__name__}: {text}")
-    error.action = action.name
+    error = ActionFailed(f"{action}: {type(raised).__name__}: {text}")
+    error.action = action
     error.__cause__ = raised
     return error
 
