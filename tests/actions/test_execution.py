@@ -872,3 +872,14 @@ def test_the_decision_about_another_attempt(
         assert attempts <= retries
         assert 0 <= delay < left
         assert delay <= options.backoff.maximum
+
+
+async def test_a_run_whose_parameters_are_refused_is_no_event() -> None:
+    events: list[Event] = []
+
+    @action
+    async def work(a: int) -> None: ...
+
+    with pytest.raises(InvalidInput):
+        await run(work, {"a": "1"}, telemetry=[events.append])
+    assert events == []

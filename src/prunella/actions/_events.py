@@ -36,7 +36,7 @@ class ActionEvent(Event):
 
 @attrs.frozen(kw_only=True)
 class ActionStarted(ActionEvent):
-    """A run began: its parameters are valid.
+    """A run began: its parameters are valid. One whose parameters are refused does not begin, and is no event.
 
     Attributes:
         params: its parameters, of a runner that was opened with ``payloads=True``; else None.
