@@ -15,6 +15,7 @@ pytest.importorskip("mcp")
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+import prunella
 from prunella.actions import ActionContext, Catalog, Entry, Policy, action
 from prunella.actions.mcp import mcp_app, mcp_server
 from prunella.errors import InvalidArgument
@@ -122,3 +123,10 @@ def test_a_server_needs_a_catalog_and_a_policy() -> None:
         mcp_server(wrong)
     with pytest.raises(InvalidArgument, match="mcp_server: policy must be a Policy, got 5"):
         mcp_server(CATALOG, policy=wrong)
+
+
+async def test_a_server_says_its_version() -> None:
+    async with Client(mcp_server(CATALOG)) as client:
+        assert client.server_info.version == prunella.__version__ != ""
+    async with Client(mcp_server(CATALOG, version="7.1")) as client:
+        assert client.server_info.version == "7.1"

@@ -34,6 +34,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version as installed_version
 from typing import Any, Final
 
 try:
@@ -60,7 +61,7 @@ def mcp_server(
     catalog: Catalog,
     *,
     name: str = "prunella",
-    version: str = "",
+    version: str | None = None,
     instructions: str | None = None,
     policy: Policy = _DEFAULT_POLICY,
     context: Mapping[str, Any] | None = None,
@@ -71,7 +72,7 @@ def mcp_server(
     Args:
         catalog: the actions.
         name: the name of the server.
-        version: its version.
+        version: its version; that of prunella if it is left out.
         instructions: what a model should know of it.
         policy: what may be called; what is refused in any case is not listed either.
         context: values for the `ActionContext` of each call.
@@ -116,7 +117,7 @@ def mcp_server(
 
     return Server(
         name,
-        version=version,
+        version=installed_version("prunella") if version is None else version,
         instructions=instructions,
         lifespan=lifespan,
         on_list_tools=list_tools,
