@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -17,6 +18,7 @@ from ._fields import RESERVED, State, compile_state
 from ._handlers import Handler, compile_handler
 from ._migrate import compile_migrations
 from ._on import MARK
+from ._restorable import unrestorable
 from ._timing import Cron, Schedule
 
 __all__ = ["Conditional", "Definition", "Keywords", "define"]
@@ -72,7 +74,6 @@ class Definition:
         state: the fields.
         handlers: by name, in the order of their definition.
         migrations: by the version that they begin at.
-        namespace: the names that stood around the class statement.
         found: what a type has led to, for the types that came last: one handler, a tuple of handlers, or a
             `Conditional`. Read it first and call `look_up` for what is not there.
         hears_lifecycle: whether a handler has a pattern that begins with `prunella.`.
@@ -103,6 +104,12 @@ class Definition:
             [Route(route.pattern, (route, rule), priority=route.priority) for route, rule in rules]
         )
         self.hears_lifecycle = any(route.pattern.startswith("prunella.") for route, _ in rules)
+
+    @cached_property
+    def unrestorable(self) -> str | None:
+        """Which field's values a storage could not give back, and what to do; None if it can."""
+        annotations = {name: field.annotation for name, field in self.state.fields.items()}
+        return unrestorable(annotations)
 
     @property
     def is_base(self) -> bool:
@@ -215,7 +222,10 @@ def define(
     }
     state = compile_state(cls, namespace)
     handlers = _handlers(cls, owner, known)
-    return Definition(cls, said, state, handlers, compile_migrations(cls, owner, said.version))
+    definition = Definition(cls, said, state, handlers, compile_migrations(cls, owner, said.version))
+    if said.durable is not None and definition.unrestorable is not None:
+        raise DefinitionError(f"{owner} is durable: {definition.unrestorable}")
+    return definition
 
 
 def _check_names(cls: type, owner: str) -> None:

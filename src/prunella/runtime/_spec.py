@@ -258,6 +258,8 @@ def _durability(owner: str, durable: Any, definition: Definition) -> Durable | N
         name = definition.agent_class.__qualname__
         expected = f"False, for {name} has no name= by which its stored turns would be found when it is renamed"
         raise InvalidSpec(owner, "durable", expected, durable)
+    if durability is not None and definition.unrestorable is not None:
+        raise InvalidSpec(owner, "durable", f"False, for {definition.unrestorable}", durable)
     return durability
 
 
