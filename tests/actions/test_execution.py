@@ -24,6 +24,7 @@ from prunella.actions import (
     IdempotencyKey,
     Instruction,
     InvalidAction,
+    InvalidInput,
     InvalidOutput,
     Success,
     action,
