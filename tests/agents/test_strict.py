@@ -111,7 +111,9 @@ def test_the_differing_field_is_named_with_types() -> None:
 
 def test_the_differing_directive_is_named_with_its_field() -> None:
     assert impurity("chance").subject == "directive 1 (Emit, field 'data')"
-    assert impurity("count").subject == "the number of directives"
+    more = impurity("count")
+    assert more.subject == "directive 2 (Emit), which came of one run only: the number"
+    assert {more.first, more.second} == {"1 directives", "2 directives"}
     assert impurity("box").subject == "directive 1 (Emit, field 'data')"
 
 

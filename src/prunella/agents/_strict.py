@@ -110,7 +110,9 @@ def _compare(handler: Handler, first: _Result, second: _Result) -> None:
             raise ImpureHandler(handler.title, subject, _kind(directive), _kind(other))
     if len(first.directives) != len(second.directives):
         counts = [f"{len(directives)} directives" for directives in (first.directives, second.directives)]
-        raise ImpureHandler(handler.title, "the number of directives", *counts)
+        shorter, longer = sorted((first.directives, second.directives), key=len)
+        alone = f"directive {len(shorter) + 1} ({_kind(longer[len(shorter)])}), which came of one run only: the number"
+        raise ImpureHandler(handler.title, alone, *counts)
 
 
 def _differing(first: Directive, second: Directive) -> str:
