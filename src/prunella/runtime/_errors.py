@@ -31,7 +31,7 @@ class Overflow(AgentError):
     """An agent's outbox holds ten times what it may, so a turn that would add to it is refused.
 
     Attributes:
-        waiting: how many effects wait.
+        waiting: how many effects would wait, those of the turn included.
         limit: the bound that the agent's spec names.
     """
 
@@ -41,7 +41,7 @@ class Overflow(AgentError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.waiting} effects wait where {self.limit} may: the targets do not keep up"
+        return f"{self.waiting} effects would wait where {self.limit} may: the targets do not keep up"
 
 
 class TooManyWaiters(AgentError):

@@ -337,9 +337,9 @@ class AgentServer(Mailbox):
         for directive in directives:
             if not knows_directive(self.runtime, directive):
                 raise TypeError(f"there is no executor for {type(directive).__name__} in this runtime")
-        inner = len(self._inner or ())
-        if self.effects + inner + len(directives) > 10 * self.spec.effects:
-            raise self.about(Overflow(self.effects + inner, self.spec.effects))
+        waiting = self.effects + len(self._inner or ()) + len(directives)
+        if waiting > 10 * self.spec.effects:
+            raise self.about(Overflow(waiting, self.spec.effects))
 
     def _commit(self, agent: Agent) -> None:
         self.sequence += 1

@@ -68,9 +68,9 @@ async def test_emits_to_oneself_do_not_count_against_the_mailbox() -> None:
 async def test_a_turn_that_would_exceed_ten_times_the_bound_is_refused_whole(verb: str) -> None:
     async with open_runtime(AgentSpec(Puppet, "a", effects=2)) as runtime:
         ref = runtime.ref("a", Puppet)
-        with pytest.raises(Overflow, match="where 2 may") as caught:
+        with pytest.raises(Overflow, match="21 effects would wait where 2 may") as caught:
             await getattr(ref, verb)("do", it=lambda self: (self.set(log=("no",)), *[waits] * 21))
-        assert caught.value.limit == 2
+        assert (caught.value.waiting, caught.value.limit) == (21, 2)
         assert caught.value.address == ref.address
         assert (ref.state().log, ref.status().effects, ref.status().restarts) == ((), 0, 0)
         await ref.call("do", it=[waits] * 20)
