@@ -199,9 +199,10 @@ def as_error(failure: BaseException) -> Exception:
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
-    """An error as plain data."""
+    """An error as plain data: what a handler decides by. The rest of it is in the events and the log."""
     if isinstance(error, ActionError):
-        return error.to_dict()
+        told = error.to_dict()
+        return {name: told[name] for name in ("type", "message", "retryable")}
     return {
         "type": type(error).__name__,
         "message": str(error),

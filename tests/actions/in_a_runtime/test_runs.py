@@ -86,25 +86,19 @@ async def test_an_action_is_validated_on_its_way_in_and_out() -> None:
     ran = await failure_of(Run(double, {"value": "2"}, catch="failed", carry={"who": "me"}))
     assert (ran["attempts"], ran["who"]) == (0, "me")
     told = ran["error"]
-    assert (told["type"], told["path"], told["retryable"]) == ("InvalidInput", "value", False)
+    assert (told["type"], told["retryable"]) == ("InvalidInput", False)
+    assert "value" in told["message"]
     assert (await failure_of(Run(wrong, {"value": 1}, catch="failed")))["error"]["type"] == "InvalidOutput"
 
 
-async def test_a_failure_tells_the_whole_of_the_error_and_nothing_secret() -> None:
+async def test_a_failure_tells_type_message_and_whether_to_try_again_of_any_error() -> None:
     @action
     async def refused() -> None:
         raise ActionError("no", retryable=True, details={"seat": 7, "token": "abc"})
 
-    told = (await failure_of(Run(refused, catch="failed", retries=2)))["error"]
-    assert told == {
-        "type": "ActionError",
-        "message": "no",
-        "retryable": True,
-        "action": "refused",
-        "attempts": 3,
-        "compensation": None,
-        "details": {"seat": 7, "token": "[redacted]"},
-    }
+    told = await failure_of(Run(refused, catch="failed", retries=2, carry={"who": "me"}))
+    error = {"type": "ActionError", "message": "no", "retryable": True}
+    assert told == {"error": error, "attempts": 3, "who": "me"}
 
 
 async def test_an_action_is_tried_again_only_where_that_may_help_and_after_its_waits() -> None:
@@ -191,7 +185,7 @@ async def test_a_plan_that_fails_tells_its_step_and_undoes_what_was_done() -> No
 
     plan = Plan([Step("book", book, {"value": 7}), Step("fail", fail, depends_on="book")], name="trip")
     told = (await failure_of(Run(plan, catch="failed")))["error"]
-    assert (told["type"], told["action"], told["compensation"]) == ("PlanFailed", "trip", "completed")
+    assert told["type"] == "PlanFailed"
     assert "fail" in told["message"]
     assert undone == [7]
 
