@@ -10,6 +10,7 @@ import prunella.actions
 DECISIONS = (
     "_action",
     "_catalog",
+    "_conditions",
     "_confined",
     "_context",
     "_errors",

@@ -200,7 +200,8 @@ def action(
             if that is sync, else in the event loop, where it must not block.
         compensate_timeout: seconds for that.
         open: hands unknown keys to `**rest`; else they are refused.
-        max_concurrency: how many runs of it there may be at a time in one runner.
+        max_concurrency: how many runs of it there may be at a time in one runner; further ones wait. One that would
+            wait for a run that it is itself inside of is refused.
 
     Raises:
         InvalidAction: something about it is wrong.

@@ -17,6 +17,7 @@ from ._compensation import undo, undo_all, worse
 from ._context import ActionContext, IdempotencyKey
 from ._errors import ActionError, Compensated, InvalidAction
 from ._events import ActionUnresponsive
+from ._held import Held, check_place
 from ._options import Options
 from ._pace import pace
 from ._preparation import failed, mismatch, timed_out
@@ -74,6 +75,10 @@ class Execution:
     pump: Pump | None = None
     handed: Mapping[str, Any] | None = None
     within: Execution | None = None
+    outer: Execution | None = None
+    """The run that it was begun inside of."""
+    held: Held | None = None
+    """Its place, if its action has a limit."""
     new_key: Callable[[], str] | None = None
     """Makes the idempotency key, if one is asked for."""
     _key: str | None = None
@@ -147,6 +152,8 @@ class Execution:
                 self.span = Span(self.listeners, self.action.name, self.step, self.parent, self._agent, shown)
                 break
         outer = current_run.get()
+        if outer is not None:
+            self.outer = outer
         token = current_run.set(self)
         try:
             try:
@@ -194,13 +201,16 @@ class Execution:
         if self.action.max_concurrency is None:
             return await self._attempts(total)
         with self.runner.place_of(self.action) as limiter:
+            check_place(self, limiter)
             with trio.CancelScope(deadline=total) as scope:
                 await limiter.acquire_on_behalf_of(self)
             if scope.cancelled_caught:
                 raise timed_out(self.action, self.options, self.attempts, total=True)
+            self.held = Held(limiter)
             try:
                 return await self._attempts(total)
             finally:
+                self.held = None
                 limiter.release_on_behalf_of(self)
 
     async def _attempts(self, total: float) -> Completed:
