@@ -301,6 +301,7 @@ async def test_data_that_cannot_be_written_is_an_error_and_makes_no_attempt(auto
         error = await failure(dispatcher, signal=Signal("a.b", object()))
         assert (error.reason, error.attempts, error.retryable) == ("raised", 0, False)
         assert isinstance(error.__cause__, InvalidSignal)
+        assert "Signal 'a.b': data must be a JSON value, got a value of type object" in str(error)
         assert client.attempts == []
 
 
@@ -356,6 +357,25 @@ async def test_a_secret_that_nobody_knows_is_never_shown(autojump_clock: MockClo
         assert "hunter2" not in f"{error} {error!r} {error.__cause__} {error.__cause__!r}"
         assert client.attempts == []
         assert "hunter2" not in repr(dispatcher._sender._secrets)
+
+
+async def test_a_failure_for_want_of_a_secret_says_which_there_are(autojump_clock: MockClock) -> None:
+    target = WebhookTarget("http://example.org", secret="hook")
+    async with open_dispatcher(secrets={"b": b"x", "a": b"y"}) as dispatcher:
+        assert "secret must be a name that secrets= has ('a', 'b'), got another" in str(
+            await failure(dispatcher, target)
+        )
+    async with open_dispatcher() as dispatcher:
+        assert "secret must be a name that secrets= has (none), got another" in str(await failure(dispatcher, target))
+
+
+async def test_what_a_vault_raises_is_not_shown(autojump_clock: MockClock) -> None:
+    def vault(name: str) -> bytes:
+        raise InvalidArgument("vault", name, "another", "k3y")
+
+    async with open_dispatcher(secrets=vault) as dispatcher:
+        error = await failure(dispatcher, WebhookTarget("http://example.org", secret="hook"))
+    assert str(error).endswith(": raised (InvalidArgument), after 0 attempts")
 
 
 # Closing.

@@ -167,12 +167,13 @@ async def test_a_closed_channel_is_closed() -> None:
 async def test_a_custom_target_may_say_itself_what_is_wrong() -> None:
     class Busy:
         async def deliver(self, signal: Signal) -> None:
-            raise DispatchError(self, "overloaded", retry_after=3.0)
+            raise DispatchError(self, "overloaded", retry_after=3.0, problem="the disk is full")
 
     busy = Busy()
     with pytest.raises(DispatchError) as caught:
         await deliver(SIGNAL, busy)
     assert (caught.value.reason, caught.value.retry_after, caught.value.retryable) == ("overloaded", 3.0, True)
+    assert str(caught.value).endswith("Busy: overloaded (the disk is full), after 1 attempt")
 
 
 async def test_an_error_about_another_target_is_a_cause_like_others() -> None:

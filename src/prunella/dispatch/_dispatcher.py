@@ -347,7 +347,7 @@ def open_dispatcher(
     allow_hosts: Iterable[str] | None = None,
     epoch: datetime | None = None,
     telemetry: Iterable[Listener] | Listeners = (),
-    secrets: SecretSource = _NO_SECRETS,
+    secrets: SecretSource | Secrets = _NO_SECRETS,
 ) -> AbstractAsyncContextManager[Dispatcher]:
     """Opens a dispatcher for the length of a block::
 
@@ -378,7 +378,9 @@ def open_dispatcher(
         raise InvalidArgument("open_dispatcher", "epoch", "an aware datetime, or None", epoch)
     listeners = listeners_here(telemetry)
     allowed = None if allow_hosts is None else _hosts(allow_hosts)
-    return _open(breaker, allowed, epoch, listeners, Secrets(secrets))
+    if not isinstance(secrets, Secrets):
+        secrets = Secrets(secrets, "open_dispatcher")
+    return _open(breaker, allowed, epoch, listeners, secrets)
 
 
 @asynccontextmanager

@@ -46,6 +46,8 @@ class DispatchError(PrunellaError):
         attempts: how many attempts were made.
         retryable: whether the same dispatch may succeed later; left out, as the reason suggests.
         retry_after: seconds after which another try makes sense, if the other side or the breaker said so.
+        problem: what is wrong, in words that may stand in a log: no payload, no secret. Of a cause without such words
+            the message shows the type only.
 
     Raises:
         InvalidArgument: there is no such reason.
@@ -60,6 +62,7 @@ class DispatchError(PrunellaError):
         attempts: int = 1,
         retryable: bool | None = None,
         retry_after: float | None = None,
+        problem: str = "",
     ) -> None:
         super().__init__(target, reason)
         self.target = target
@@ -68,12 +71,14 @@ class DispatchError(PrunellaError):
         self.attempts = attempts
         self.retryable = self.reason in _WORTH_ANOTHER_TRY if retryable is None else retryable
         self.retry_after = retry_after
+        self.problem = problem
 
     def __str__(self) -> str:
-        # Neither the signal nor the message of the cause: either may hold what must not get into a log.
+        # Neither the signal nor the message of any cause: either may hold what must not get into a log.
         what = f"status {self.status}" if self.reason is Reason.STATUS else str(self.reason)
-        if self.__cause__ is not None:
-            what += f" ({type(self.__cause__).__name__})"
+        cause = "" if self.__cause__ is None else type(self.__cause__).__name__
+        if cause or self.problem:
+            what += f" ({': '.join(filter(None, (cause, self.problem)))})"
         made = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         return f"not delivered to {shown(self.target)}: {what}, after {made}"
 

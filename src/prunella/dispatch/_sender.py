@@ -17,7 +17,7 @@ from ._errors import DispatchError, MissingExtra, Reason, dispatch_error
 from ._events import AttemptFailed, CircuitChanged
 from ._http_targets import HTTPTarget, Origin, WebhookTarget
 from ._retry import Outcome, delay_before_next
-from ._secrets import Secrets
+from ._secrets import Secrets, UnknownSecret
 from ._signature import EVENT, SIGNATURE, TIMESTAMP, signature
 
 __all__ = ["HTTPSender"]
@@ -88,7 +88,9 @@ class HTTPSender:
         try:
             secret = self._secrets.resolve(target.secret) if isinstance(target, WebhookTarget) else None
             headers, body = signals.to_http(signal, mode=target.mode)
-        except Exception as error:
+        except (UnknownSecret, signals.SignalError) as error:
+            raise DispatchError(given, Reason.RAISED, attempts=0, problem=str(error)) from error
+        except Exception as error:  # of a function that was to know the secret, and may show it
             raise DispatchError(given, Reason.RAISED, attempts=0) from error
         headers = {"user-agent": "prunella", **target.headers, **headers}
         if isinstance(target, WebhookTarget):
