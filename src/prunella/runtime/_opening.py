@@ -18,6 +18,7 @@ from ..agents import Agent, Directive, Fenced
 from ..agents._strictness import strict_by_environment
 from ..conversion import Map
 from ..dispatch import open_dispatcher
+from ..dispatch._secrets import Secrets, SecretSource
 from ..errors import InvalidArgument, check_iterable
 from ..signals import Signal
 from ..storage._storage import check_storage
@@ -39,18 +40,27 @@ __all__ = ["open_runtime"]
 
 _SECONDS_TO_CLOSE_CONNECTIONS = 1.0
 _SECONDS_TO_CLOSE_STORAGE = 30.0
+_NO_SECRETS: Map[str, bytes] = Map()
 
 
 class _OpenRuntime:
     """What `open_runtime` gives."""
 
-    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_enclosing", "_epoch", "_runtime", "_spec")
+    __slots__ = ("_abandon_after", "_block", "_dispatcher", "_enclosing", "_epoch", "_runtime", "_secrets", "_spec")
 
-    def __init__(self, runtime: Runtime, spec: Supervisor, epoch: datetime | None, abandon_after: float | None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        spec: Supervisor,
+        epoch: datetime | None,
+        abandon_after: float | None,
+        secrets: Secrets,
+    ) -> None:
         self._runtime = runtime
         self._spec = spec
         self._epoch = epoch
         self._abandon_after = abandon_after
+        self._secrets = secrets
         self._enclosing = Enclosing(runtime.telemetry)
 
     @enable_ki_protection
@@ -61,7 +71,7 @@ class _OpenRuntime:
         runtime.reports.opens(runtime.clock)
         if runtime.durability is not None:
             await runtime.durability.open()
-        self._dispatcher = open_dispatcher(epoch=self._epoch, telemetry=runtime.telemetry)
+        self._dispatcher = open_dispatcher(epoch=self._epoch, telemetry=runtime.telemetry, secrets=self._secrets)
         runtime.dispatcher = await self._dispatcher.__aenter__()
         self._enclosing.enter()  # before the tree is made: its tasks inherit it
         runtime.turn_context = contextvars.copy_context()
@@ -120,6 +130,7 @@ def open_runtime(
     handle_os_signals: bool = False,
     abandon_after: float | None = None,
     recorder: int = 0,
+    secrets: SecretSource = _NO_SECRETS,
 ) -> AbstractAsyncContextManager[Runtime]:
     """Opens a runtime for the length of a block::
 
@@ -148,6 +159,8 @@ def open_runtime(
         handle_os_signals: whether SIGTERM and SIGINT (Ctrl-C) stop the runtime in order.
         abandon_after: seconds after which the process is ended if tasks do not end; see `open_supervisor`.
         recorder: how many events are kept for `Runtime.recent_events`.
+        secrets: of webhooks, by name; a mapping, or a function that returns the secret of a name. A `WebhookTarget` of
+            a durable agent is stored, and names its secret.
 
     Returns:
         An asynchronous context manager that gives the runtime.
@@ -184,6 +197,7 @@ def open_runtime(
     if abandon_after is not None:
         check_seconds(owner, "abandon_after", abandon_after)
     listeners = check_iterable(owner, "telemetry", telemetry, "plain functions of one event")
+    known = Secrets(secrets, owner)
     kept = Recorder(recorder)
     runtime = Runtime(
         name=name,
@@ -211,7 +225,7 @@ def open_runtime(
     spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
     if storage is None:
         check_durability(spec)
-    return _OpenRuntime(runtime, spec, epoch, abandon_after)
+    return _OpenRuntime(runtime, spec, epoch, abandon_after, known)
 
 
 _CLAIMS = ("take", "refuse")

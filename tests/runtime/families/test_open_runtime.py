@@ -305,6 +305,8 @@ async def ring(directive: Ring, context: Any) -> None:
         ("executors", {"executors": [Ring]}),
         ("executors", {"executors": {int: ring}}),
         ("executors", {"executors": {Ring: 7}}),
+        ("secrets", {"secrets": 7}),
+        ("secrets", {"secrets": {"hook": "text"}}),
         ("abandon_after", {"abandon_after": -1.0}),
         ("max_restarts", {"max_restarts": -1}),
         ("max_seconds", {"max_seconds": 0}),
@@ -341,6 +343,7 @@ async def test_all_arguments_that_are_right_are_taken() -> None:
         claim="refuse",
         handle_os_signals=False,
         abandon_after=100.0,
+        secrets={"hook": b"between us"},
         recorder=10,
     ) as runtime:
         assert isinstance(runtime, Runtime)
