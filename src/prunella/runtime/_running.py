@@ -147,8 +147,17 @@ def begin_task(
     """Begins a task of the agent."""
     # It has been carried out when it has started: it may stay for as long as the agent, and nobody waits for its end.
     effect = Effect(server, directive, delivery.without_ask(), None, index)
+    if settling is not None:
+        settling.begin()
+
+    def has_started() -> None:
+        nonlocal settling
+        if settling is not None:
+            settling.end()
+            settling = None
 
     async def work() -> None:
+        has_started()  # Whoever waits for that goes on after what is done before the first checkpoint.
         error = await _stay(server, directive)
         if error is None:
             effect.done()
@@ -156,6 +165,7 @@ def begin_task(
             effect.failed(error, directive.catch)
 
     def cut(reason: ExitReason | None, failure: BaseException | None) -> None:
+        has_started()  # It may never come to that.
         if failure is None:
             effect.cut(reason)
         else:

@@ -20,6 +20,7 @@ from prunella.agents import (
     Schedule,
     SpawnAgent,
     SpawnTask,
+    Stop,
 )
 from prunella.runtime import AgentSpec, DirectiveFailed, open_runtime
 
@@ -63,6 +64,29 @@ async def test_it_returns_the_state_after_its_turn_and_not_a_later_one(is_busy: 
         assert state.log == ("mine",)
         await settle()
         assert ref.state().log != ("mine",)
+
+
+async def test_a_task_has_started_when_it_has_taken_its_first_step() -> None:
+    steps: list[str] = []
+
+    async def walk() -> None:
+        steps.append("first")
+        await trio.sleep(1)
+        steps.append("second")
+
+    async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
+        ref = runtime.ref("p", Puppet)
+        await ref.call_settled("do", it=[SpawnTask(walk), SpawnTask(walk)])
+        assert steps == ["first", "first"]
+
+
+async def test_a_task_that_never_takes_a_step_keeps_nobody_waiting() -> None:
+    async with open_runtime(AgentSpec(Puppet, "p")) as runtime:
+        ref = runtime.ref("p", Puppet)
+        async with trio.open_nursery() as nursery:
+            waiting = Task(nursery, ref.call_settled, "do", it=[SpawnTask(trio.sleep_forever), Stop()])
+            await settle()
+            assert (waiting.is_waiting, waiting.error) == (False, None)
 
 
 async def test_it_raises_all_failures_with_their_directives() -> None:
