@@ -31,6 +31,7 @@ from prunella.agents import (
     Context,
     Durable,
     RestoreFailed,
+    describe,
     migrate,
     on,
     replay,
@@ -233,6 +234,26 @@ class Gap(Agent, name="account", version=3, durable=True):
         return data
 
 
+class GapAtTheEnd(Agent, name="account", version=3, durable=True):
+    cents: int = 0
+
+    @migrate(1)
+    def to_two(data: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
+        raise AssertionError("it is run for nothing")
+
+
+class GapInTheMiddle(Agent, name="account", version=4, durable=True):
+    cents: int = 0
+
+    @migrate(1)
+    def to_two(data: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
+        raise AssertionError("it is run for nothing")
+
+    @migrate(3)
+    def to_four(data: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
+        return data
+
+
 class Broken(Agent, name="account", version=2, durable=True):
     cents: int = 0
 
@@ -245,7 +266,7 @@ class Unfitting(Agent, name="account", version=1, durable=True):
     cents: str = ""
 
 
-@pytest.mark.parametrize("agent", [Gap, Broken, Unfitting])
+@pytest.mark.parametrize("agent", [Gap, GapAtTheEnd, GapInTheMiddle, Broken, Unfitting])
 async def test_what_cannot_be_migrated_stays_as_it_is(agent: type[Agent]) -> None:
     storage = MemoryStorage()
     async with open_runtime(AgentSpec(First, "a"), storage=storage) as runtime:
@@ -256,6 +277,20 @@ async def test_what_cannot_be_migrated_stays_as_it_is(agent: type[Agent]) -> Non
             await runtime.ref("a").call("add", amount=1)
     async with open_runtime(AgentSpec(First, "a"), storage=storage) as runtime:
         assert runtime.ref("a", First).state().cents == 250
+
+
+@pytest.mark.parametrize(("agent", "missing"), [(Gap, 1), (GapAtTheEnd, 2), (GapInTheMiddle, 2)])
+async def test_a_gap_between_migrations_is_named_when_something_so_old_is_restored(
+    agent: type[Agent], missing: int
+) -> None:
+    storage = MemoryStorage()
+    async with open_runtime(AgentSpec(First, "a"), storage=storage) as runtime:
+        await runtime.ref("a", First).call("add", amount=250)
+    async with open_runtime(AgentSpec(agent, "a"), storage=storage) as runtime:
+        with pytest.raises(RestoreFailed, match=f"begins at version {missing}") as failed:
+            await runtime.ref("a").call("add", amount=1)
+        assert failed.value.stored_version == 1
+        assert failed.value.version == describe(agent).version
 
 
 async def test_a_newer_state_is_not_read_by_older_code() -> None:

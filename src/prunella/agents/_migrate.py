@@ -37,14 +37,13 @@ def migrate(from_version: int) -> Callable[[Callable[[Data], Data]], Migration]:
 
     When a durable agent is started, its stored state is taken through all of them, from its version to that of the
     class, before it is converted; the result is stored as a turn ``prunella.migrated``. If that fails, the agent is
-    quarantined and what is stored stays as it is. The chain must have no gap; it may begin later than at version 1.
+    quarantined and what is stored stays as it is; so it is with a state that is older than a gap in the chain.
 
     Args:
         from_version: the version that the data is of; the result is of the next.
 
     Raises:
-        DefinitionError: that is no version, or what is decorated is no function. Gaps are found when the class
-            is made.
+        DefinitionError: that is no version, or what is decorated is no function.
     """
     if not isinstance(from_version, int) or isinstance(from_version, bool) or from_version < 1:
         raise DefinitionError(
@@ -63,9 +62,10 @@ def migrate(from_version: int) -> Callable[[Callable[[Data], Data]], Migration]:
 def compile_migrations(cls: type, owner: str, version: int) -> Mapping[int, Callable[[Data], Data]]:
     """The migrations of a class by the version they begin at, its bases' included.
 
+    There may be gaps: what is stored may be younger than they are.
+
     Raises:
-        DefinitionError: two begin at one version, one begins at the class's own version or later, or there is a
-            gap.
+        DefinitionError: two begin at one version, or one begins at the class's own version or later.
     """
     found: dict[int, Callable[[Data], Data]] = {}
     for base in reversed(cls.__mro__):
@@ -84,9 +84,4 @@ def compile_migrations(cls: type, owner: str, version: int) -> Mapping[int, Call
             own[start] = name
             found[start] = value.function
     chain = sorted(start for start in found if start < version)  # later ones are of bases with their own versions
-    for start in range(chain[0] if chain else version, version):
-        if start not in found:
-            raise DefinitionError(
-                f"{owner}: the migrations have a gap, none begins at version {start}; the class is of version {version}"
-            )
     return {start: found[start] for start in chain}

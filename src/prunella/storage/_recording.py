@@ -131,14 +131,16 @@ def agent_of(agent_class: type[A], version: int | None, state: Mapping[str, Any]
     if at > definition.version:
         raise RestoreFailed("it was stored by a newer release", stored_version=version, version=definition.version)
     data = dict(state)
-    for step in range(at, definition.version):
-        function = definition.migrations.get(step)
-        if function is None:
-            raise RestoreFailed(
-                f"no migration begins at version {step}", stored_version=version, version=definition.version
-            )
+    steps = range(at, definition.version)
+    missing = [step for step in steps if step not in definition.migrations]
+    if missing:
+        numbers = ", ".join(map(str, missing))
+        raise RestoreFailed(
+            f"no migration begins at version {numbers}", stored_version=version, version=definition.version
+        )
+    for step in steps:
         try:
-            data = function(deepcopy(data))
+            data = definition.migrations[step](deepcopy(data))
         except Exception as error:
             raise RestoreFailed(
                 f"the migration from version {step} failed: {type(error).__name__}: {error}",
