@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,19 @@ def test_two_runtimes_are_refused_also_if_a_reader_has_opened_it(storage: Storag
             pass
 
     in_trio(test)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # counters cannot be copied for ever
+async def test_a_copy_of_a_storage_in_use_is_not_in_use() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage):
+        copy_of = copy.deepcopy(storage)
+        copy_of.users.clear()
+        await copy_of.close()
+        async with open_runtime(storage=copy_of):
+            pass
+        assert not copy_of.is_open
+        assert storage.is_open
 
 
 async def test_if_the_first_cannot_open_it_the_second_tries() -> None:

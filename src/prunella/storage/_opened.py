@@ -33,6 +33,9 @@ class _Use:
         self.is_exclusive = False
         self.lock = trio.Lock()
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # A copy of a storage has users of its own.
+
 
 @asynccontextmanager
 async def opened(storage: S, *, exclusive: bool = False) -> AsyncIterator[S]:
