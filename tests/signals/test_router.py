@@ -371,3 +371,12 @@ class TestCost:
 
         assert len(router._found) <= 1024
         assert max(map(len, router._found)) <= 256
+
+
+def test_a_router_shows_how_many_routes_it_has() -> None:
+    one = Router([Route("a", 1)])
+    assert [repr(router) for router in (Router(), one, one.add(Route("b", 1)))] == [
+        "<Router with 0 routes>",
+        "<Router with 1 route>",
+        "<Router with 2 routes>",
+    ]

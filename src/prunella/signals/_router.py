@@ -243,7 +243,8 @@ class Router(Generic[T]):
         return len(self._entries)
 
     def __repr__(self) -> str:
-        return f"<Router with {len(self._entries)} routes>"
+        count = len(self._entries)
+        return f"<Router with {count} {'route' if count == 1 else 'routes'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.routes, self._on_error)
