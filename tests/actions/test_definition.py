@@ -215,9 +215,14 @@ async def test_a_key_cannot_take_the_place_of_what_is_handed_in() -> None:
     [
         ({}, "customer", "a value", "nothing"),
         ({"customer": {"name": "x", "visits": ["1"]}}, "customer.visits[0]", "int", "str"),
-        ({"customer": {"name": "x", "other": 1}}, "customer.other", "known keys only", "an unknown one"),
+        (
+            {"customer": {"name": "x", "other": 1}},
+            "customer.other",
+            "known keys only ('name', 'visits')",
+            "an unknown one",
+        ),
         ({"customer": {"name": "x"}, "factor": float("nan")}, "factor", "a finite number", "nan"),
-        ({"customer": {"name": "x"}, 3: 1}, "[3]", "known keys only", "an unknown one"),
+        ({"customer": {"name": "x"}, 3: 1}, "[3]", "known keys only ('customer', 'factor')", "an unknown one"),
         ([], "", "a mapping", "list"),
         (None, "", "a mapping", "None"),
     ],

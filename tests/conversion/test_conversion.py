@@ -375,6 +375,47 @@ def test_open_conversion_ignores_unknown_keys_and_closed_conversion_refuses_them
         assert caught.value.path == path
 
 
+@attrs.frozen
+class Weather:
+    city: str
+    units: str
+
+
+def refusal(value: Any, annotation: Any = Weather, *, closed: bool = True) -> ConversionError:
+    with pytest.raises(ConversionError) as caught:
+        convert(value, annotation, closed=closed)
+    return caught.value
+
+
+def test_where_a_key_is_misspelt_the_one_that_is_missing_names_it_and_those_that_are_known() -> None:
+    error = refusal({"city": "Oslo", "unit": "c"})
+    assert str(error) == "units: expected a value (unknown: 'unit'; known: 'city', 'units'), got nothing"
+    assert (error.path, error.got) == ("units", "nothing")
+    assert refusal([{"town": "Oslo", "units": "c"}], tuple[Weather, ...]).path == "[0].city"
+
+
+def test_where_nothing_is_misspelt_a_key_that_is_missing_is_just_missing() -> None:
+    assert str(refusal({"city": "Oslo"})) == "units: expected a value, got nothing"
+    assert str(refusal({"city": "Oslo", "unit": "c"}, closed=False)) == "units: expected a value, got nothing"
+
+
+def test_an_unknown_key_is_refused_with_those_that_are_known() -> None:
+    error = refusal({"city": "Oslo", "units": "c", "unit": "c"})
+    assert str(error) == "unit: expected known keys only ('city', 'units'), got an unknown one"
+
+
+def test_keys_from_outside_are_named_within_bounds() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    error = refusal({"city": "Oslo", Odd(): 1, "x" * 1_000_000: 1, **{f"k{n}": 1 for n in range(1_000)}})
+    assert error.path == "units"
+    assert "[a Odd], 'xxx" in error.expected
+    assert "…; known: 'city', 'units'" in error.expected
+    assert len(str(error)) < 400
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_closed_conversion_refuses_nan_and_infinity(number: float) -> None:
     for value, annotation in (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from functools import cached_property
+from itertools import islice
 from math import isfinite
 from typing import Any, Final
 
@@ -41,6 +43,10 @@ MISSING: Final[Any] = _Missing.MISSING
 # Defaults that are made anew for every object are shown in a schema only where making one does nothing else.
 FACTORY: Any = attrs.Factory  # a class, which attrs declares as a function to type checkers
 _HARMLESS_FACTORIES = (tuple, frozenset, Map, list, dict, set)
+
+# Errors name keys, and keys come from outside too.
+_MOST_NAMED: Final = 20
+_LONGEST_NAME: Final = 40
 
 
 @attrs.frozen
@@ -82,14 +88,25 @@ class Record:
                 except Mismatch as mismatch:
                     raise mismatch.under(step(name)) from None
             elif required:
-                raise Mismatch("a value", "nothing", step(name))
+                raise Mismatch(self._expected_for(data), "nothing", step(name))
         if len(data) != len(values):
             if self.closed:
-                unknown = next(key for key in data if key not in self._names)
-                raise Mismatch("known keys only", "an unknown one", step(unknown))
+                raise Mismatch(f"known keys only ({self._known})", "an unknown one", step(next(self._unknown(data))))
             if self.rest is not None:
                 self._keep_rest(self.rest, data, values)
         return values
+
+    def _expected_for(self, data: Mapping[str, Any]) -> str:
+        """What is expected where a required key is missing: whoever has misspelt it hears of the one that is there."""
+        unknown = _named(self._unknown(data)) if self.closed else ""
+        return f"a value (unknown: {unknown}; known: {self._known})" if unknown else "a value"
+
+    def _unknown(self, data: Mapping[str, Any]) -> Iterator[Any]:
+        return (key for key in data if key not in self._names)
+
+    @cached_property
+    def _known(self) -> str:
+        return _named(member.name for member in self.members) or "there are none"
 
     def _keep_rest(self, rest: Shape, data: Mapping[str, Any], values: dict[str, Any]) -> None:
         for key, value in data.items():
@@ -121,6 +138,13 @@ class Record:
         elif self.rest is not None:
             schema["additionalProperties"] = self.rest.schema(definitions)
         return schema
+
+
+def _named(keys: Iterable[Any]) -> str:
+    """Keys, for an error message: bounded."""
+    keys = iter(keys)
+    named = [repr(key[:_LONGEST_NAME]) if isinstance(key, str) else step(key) for key in islice(keys, _MOST_NAMED)]
+    return ", ".join([*named, "…"] if next(keys, None) is not None else named)
 
 
 def _default(value: Any) -> Any:
