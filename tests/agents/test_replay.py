@@ -207,6 +207,21 @@ def test_the_start_must_be_of_the_class() -> None:
         replay(Desk, [], start=Other())  # type: ignore[arg-type]
 
 
+def test_what_is_no_class_or_no_turn_is_refused() -> None:
+    for agent_class in (int, Agent, Desk(), 3):
+        with pytest.raises(InvalidArgument) as caught:
+            replay(agent_class, [])  # type: ignore[type-var]
+        assert caught.value.field == "agent_class"
+    with pytest.raises(InvalidArgument, match="replay: turns must be an iterable of turns"):
+        replay(Desk, 3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="replay: turns must be turns"):
+        list(replay(Desk, [3]))  # type: ignore[list-item]
+    for directives in (3, [3]):
+        with pytest.raises(InvalidArgument) as caught:
+            Turn(1, Signal("x"), NOW, 1, directives=directives)  # type: ignore[arg-type]
+        assert caught.value.field == "directives"
+
+
 def test_handlers_see_the_recorded_id_if_it_is_given() -> None:
     class Named(Agent, name="named"):
         me: str = ""

@@ -41,8 +41,12 @@ def replay(
 
     Raises:
         Diverged: at the first turn whose changes, directives or outcome differ. What a handler raised is its cause.
-        InvalidArgument: `start` is of another class.
+        InvalidArgument: `start` is of another class, or one of the others is of another kind.
     """
+    if not isinstance(agent_class, type) or not issubclass(agent_class, Agent) or agent_class is Agent:
+        raise InvalidArgument("replay", "agent_class", "a class derived from Agent", agent_class)
+    if not isinstance(turns, Iterable):
+        raise InvalidArgument("replay", "turns", "an iterable of turns", turns)
     if start is not None and type(start) is not agent_class:
         raise InvalidArgument("replay", "start", f"a value of {agent_class.__qualname__}", start)
     return _replayed(agent_class() if start is None else start, turns, agent_id, partition)
@@ -50,6 +54,8 @@ def replay(
 
 def _replayed(agent: A, turns: Iterable[Turn], agent_id: str, partition: str | None) -> Iterator[A]:
     for turn in turns:
+        if not isinstance(turn, Turn):
+            raise InvalidArgument("replay", "turns", "turns", turn)
         if turn.signal.type in _GIVEN:
             agent = agent.set(**turn.changes)
         elif turn.outcome is not Outcome.DEAD:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import attrs
 
 from ..conversion import Map
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ..signals import Signal
 from ._address import Address
 from ._directive import Directive
@@ -110,7 +110,7 @@ def _outcome(outcome: Outcome | str) -> Outcome:
 
 
 def _directives(directives: Iterable[Directive]) -> tuple[Directive, ...]:
-    made = tuple(directives)
+    made = check_iterable("Turn", "directives", directives, "directives")
     for directive in made:
         if not isinstance(directive, Directive):
             raise InvalidArgument("Turn", "directives", "directives", directive)
