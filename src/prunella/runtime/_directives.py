@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,15 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
     from ._server import AgentServer
 
-__all__ = ["begin_directive", "knows_directive"]
+__all__ = ["begin_directive", "is_built_in", "knows_directive"]
 
 _IDEMPOTENCY_KEY = "idempotency-key"
 """The HTTP header of draft-ietf-httpapi-idempotency-key-header."""
+
+
+def is_built_in(directive: type[Directive]) -> bool:
+    """Whether the runtime itself executes the directives of a class."""
+    return directive in _BEGIN
 
 
 def knows_directive(runtime: Runtime, directive: Directive) -> bool:
@@ -278,7 +284,11 @@ def _custom(
     context = runtime.effect_context(server, delivery.signal, effect.directive_id)
 
     async def deliver() -> None:
-        result = await runtime.executors[type(directive)](directive, context)
+        awaited: object = runtime.executors[type(directive)](directive, context)
+        if not isinstance(awaited, Awaitable):
+            owner = f"executor of {type(directive).__name__}"
+            raise InvalidArgument(owner, "result", "awaitable: it is an async function", awaited)
+        result = await awaited
         if result is not None:
             effect.send(_checked_result(directive, result))
 

@@ -9,13 +9,12 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..agents import Address, Agent, AgentError, AgentNotFound, AgentStopped, Fenced, RestoreFailed
-from ..agents._turns import definition_of
 from ..errors import InvalidArgument
-from ..supervision import AlreadyStarted, ExitReason, InvalidSpec, Shutdown
+from ..supervision import AlreadyStarted, ExitReason, Shutdown
 from ._delivery import Answer, Delivery
 from ._ref import AgentRef
 from ._server import AgentServer
-from ._spec import AgentSpec, check_durability
+from ._spec import AgentSpec, check_durability, check_name
 
 if TYPE_CHECKING:
     from ._durability import Durability
@@ -172,12 +171,7 @@ class Directory:
             return server
         if spec.durability is not None and self.durability is None:
             check_durability(spec)
-        name = definition_of(spec.agent).name
-        known = self._classes.setdefault(name, spec.agent)
-        if known is not spec.agent:
-            raise InvalidSpec(
-                f"AgentSpec {spec.id!r}", "agent", f"the class {known!r}, which has that name", spec.agent
-            )
+        check_name(spec, self._classes)
         address = Address(spec.id, spec.partition)
         if spec.durability is None:
             server = AgentServer(self, spec, address)  # type: ignore[arg-type]  # the whole is a runtime

@@ -27,13 +27,14 @@ from ..supervision._opening import Block
 from ..supervision._policies import check_seconds
 from ..telemetry import Listener, Listeners
 from ..telemetry._enclosing import Enclosing
+from ._arguments import check_executors, check_flag, check_tree, checked_classes
 from ._clock import RuntimeClock
 from ._durability import Durability
 from ._outbox import watch_outbox
 from ._recorder import Recorder
 from ._runtime import Runtime
 from ._signals import SignalMaker
-from ._spec import check_durability
+from ._spec import check_durability, check_names
 from ._starts import STARTED_LATER
 
 __all__ = ["open_runtime"]
@@ -183,17 +184,12 @@ def open_runtime(
         raise InvalidArgument(owner, "epoch", "an aware datetime, or None", epoch)
     if claim not in _CLAIMS:
         raise InvalidArgument(owner, "claim", "'take' or 'refuse'", claim)
-    agents = check_iterable(owner, "agents", agents, "classes of agents")
-    for agent in agents:
-        if not (isinstance(agent, type) and issubclass(agent, Agent)):
-            raise InvalidArgument(owner, "agents", "classes of agents", agent)
-    if not isinstance(executors, Mapping):
-        raise InvalidArgument(owner, "executors", "a mapping of classes of directives to async functions", executors)
-    for directive, executor in executors.items():
-        if not (isinstance(directive, type) and issubclass(directive, Directive)):
-            raise InvalidArgument(owner, "executors", "classes of directives", directive)
-        if not callable(executor):
-            raise InvalidArgument(owner, "executors", "async functions", executor)
+    check_tree(owner, tree)
+    agents = checked_classes(owner, agents)
+    check_executors(owner, executors)
+    if strict is not None:
+        check_flag(owner, "strict", strict)
+    check_flag(owner, "handle_os_signals", handle_os_signals)
     if abandon_after is not None:
         check_seconds(owner, "abandon_after", abandon_after)
     listeners = check_iterable(owner, "telemetry", telemetry, "plain functions of one event")
@@ -223,6 +219,7 @@ def open_runtime(
     started_later = DynamicSupervisor(id=STARTED_LATER, budget="per_child")
     children = [system, *([] if tree is None else [tree]), started_later]
     spec = Supervisor(children, id=name, max_restarts=max_restarts, max_seconds=max_seconds)
+    check_names(spec)
     if storage is None:
         check_durability(spec)
     return _OpenRuntime(runtime, spec, epoch, abandon_after, known)

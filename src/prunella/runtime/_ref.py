@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
 import attrs
@@ -331,8 +332,10 @@ class AgentRef(Generic[A]):
         Raises:
             AgentNotFound, AgentStopped: there never was such an agent, or it ends.
             TooManyWaiters: 10 000 wait for it already.
+            InvalidArgument: `predicate` is no plain function.
             Exception: what the predicate raises.
         """
+        check_predicate("wait_for()", predicate)
         await trio.lowlevel.checkpoint_if_cancelled()
         server = self._server()
         state = self.state()
@@ -468,3 +471,23 @@ class AgentRef(Generic[A]):
 
 
 _CLASS = type
+
+
+def check_class(owner: str, agent: object) -> None:
+    """A class of agents.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if not isinstance(agent, type) or not issubclass(agent, Agent):
+        raise InvalidArgument(owner, "agent", "a class of agents", agent)
+
+
+def check_predicate(owner: str, predicate: object) -> None:
+    """A plain function: what an async one returns is true of every state.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if not callable(predicate) or iscoroutinefunction(predicate):
+        raise InvalidArgument(owner, "predicate", "a plain function of one state", predicate)

@@ -32,7 +32,7 @@ from ._actions import Actions
 from ._delivery import Delivery
 from ._family import Families
 from ._recorder import Recorder
-from ._ref import AgentRef
+from ._ref import AgentRef, check_class
 from ._reports import Reports
 from ._scheduler import Pace, Scheduler
 from ._schedules import Schedules
@@ -124,10 +124,12 @@ class Runtime(StoredAgents):
             partition: its partition.
 
         Raises:
-            InvalidArgument: another class is there.
+            InvalidArgument: another class is there, the id is no text, or `agent` no class of agents.
         """
-        server = self._servers.get((partition, id))
+        check_class("whereis()", agent)
+        server = self._servers.get((partition, id)) if isinstance(id, str) else None
         if server is None:
+            Address(id, partition)  # which says what is wrong with it
             return None
         if not issubclass(server.spec.agent, agent):
             raise InvalidArgument("whereis()", "agent", f"{server.spec.agent.__name__} or a base of it", agent)
@@ -144,7 +146,11 @@ class Runtime(StoredAgents):
             id: its id.
             agent: its class, for type checkers.
             partition: its partition.
+
+        Raises:
+            InvalidArgument: the id is no text, or `agent` no class of agents.
         """
+        check_class("ref()", agent)
         return AgentRef(self, Address(id, partition), agent)
 
     @overload
@@ -161,7 +167,12 @@ class Runtime(StoredAgents):
             partition: only those of this partition; all, if left out.
             hibernated: whether those are given that are stored, and not in memory. Of one that has not been in
                 memory since the runtime was opened the class is not known; it counts as an `Agent`.
+
+        Raises:
+            InvalidArgument: `agent` is no class of agents, or `partition` no text.
         """
+        check_class("agents()", agent)
+        _check_partition("agents()", partition)
         if hibernated:
             return (
                 ()
@@ -179,7 +190,12 @@ class Runtime(StoredAgents):
         )
 
     def count(self, *, partition: Any = ...) -> int:
-        """How many agents are there."""
+        """How many agents are there.
+
+        Raises:
+            InvalidArgument: `partition` is no text.
+        """
+        _check_partition("count()", partition)
         if partition is ...:
             return len(self._servers)
         return sum(server.address.partition == partition for server in self._servers.values())
@@ -300,6 +316,11 @@ class Runtime(StoredAgents):
             server.end_for_good(server.reason or Shutdown())
         self.subscriptions.close()
         self.reports.close()
+
+
+def _check_partition(owner: str, partition: Any) -> None:
+    if partition is not ... and partition is not None and not isinstance(partition, str):
+        raise InvalidArgument(owner, "partition", "a string, None, or left out", partition)
 
 
 def _is_taken(server: AgentServer, signal: Signal) -> bool:

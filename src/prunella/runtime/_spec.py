@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..supervision._records import Slot
     from ._ref import AgentRef
 
-__all__ = ["AgentSpec"]
+__all__ = ["AgentSpec", "check_durability", "check_name", "check_names"]
 
 A = TypeVar("A", bound=Agent)
 
@@ -286,6 +286,35 @@ def _choice(owner: str, field: str, value: Any, choices: tuple[str, ...]) -> str
     if value not in choices:
         raise InvalidSpec(owner, field, "one of " + ", ".join(map(repr, choices)), value)
     return str(value)
+
+
+def check_names(spec: Any) -> None:
+    """Two classes of one name are not run in one runtime: what is stored of one would be taken for the other's.
+
+    Raises:
+        InvalidSpec: the specs below this one name two.
+    """
+    _check_names(spec, {})
+
+
+def _check_names(spec: Any, known: dict[str, type[Agent]]) -> None:
+    if isinstance(spec, AgentSpec):
+        check_name(spec, known)
+    for child in getattr(spec, "children", ()):
+        _check_names(child, known)
+
+
+def check_name(spec: AgentSpec[Any], known: dict[str, type[Agent]]) -> None:
+    """Sees that the class of a spec is the one that is known by its name, and remembers it.
+
+    Raises:
+        InvalidSpec: another class of that name is known.
+    """
+    name = definition_of(spec.agent).name
+    other = known.setdefault(name, spec.agent)
+    if other is not spec.agent:
+        expected = f"{other!r}, for one runtime runs one class named {name!r}"
+        raise InvalidSpec(f"AgentSpec {spec.id!r}", "agent", expected, spec.agent)
 
 
 def check_durability(spec: Any) -> None:

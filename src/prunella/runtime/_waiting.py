@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from ..agents import Agent, AgentNotFound, AgentStopped
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, check_iterable
 from ._delivery import Answer
+from ._ref import AgentRef, check_predicate
 from ._server import AgentServer, Waiter
-
-if TYPE_CHECKING:
-    from ._ref import AgentRef
 
 __all__ = ["wait_all", "wait_any"]
 
@@ -35,9 +33,10 @@ async def wait_all(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]
         AgentStopped: one of them has ended, or ends before it has had such a state.
         AgentNotFound: one of them never was.
         TooManyWaiters: 10 000 wait for one of them already.
+        InvalidArgument: something else is among them, or `predicate` is no plain function.
         Exception: what the predicate raises.
     """
-    all_refs = tuple(dict.fromkeys(refs))
+    all_refs = _checked("wait_all()", refs, predicate)
     states: dict[AgentRef[A], A] = {}
     outcome = Answer()
 
@@ -71,10 +70,10 @@ async def wait_any(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]
     Raises:
         AgentStopped, AgentNotFound: all have ended, or never were; it is about the last.
         TooManyWaiters: 10 000 wait for one of them already.
-        InvalidArgument: there are none.
+        InvalidArgument: there are none, or something else is among them; or `predicate` is no plain function.
         Exception: what the predicate raises.
     """
-    all_refs = tuple(dict.fromkeys(refs))
+    all_refs = _checked("wait_any()", refs, predicate)
     if not all_refs:
         raise InvalidArgument("wait_any()", "refs", "at least one agent", all_refs)
     left = len(all_refs)
@@ -91,6 +90,15 @@ async def wait_any(refs: Iterable[AgentRef[A]], predicate: Callable[[A], object]
 
     found: tuple[AgentRef[A], A] = await _heard_of(all_refs, predicate, heard, outcome)
     return found
+
+
+def _checked(owner: str, refs: Iterable[AgentRef[A]], predicate: object) -> tuple[AgentRef[A], ...]:
+    given = check_iterable(owner, "refs", refs, "refs")
+    for ref in given:
+        if not isinstance(ref, AgentRef):
+            raise InvalidArgument(owner, "refs", "refs of agents", ref)
+    check_predicate(owner, predicate)
+    return tuple(dict.fromkeys(given))
 
 
 async def _heard_of(

@@ -117,3 +117,11 @@ async def test_what_no_executor_should_raise_spoils_only_its_own_directive() -> 
 async def test_what_is_no_executor_is_refused(executors: Any) -> None:
     with pytest.raises(InvalidArgument, match="executors"):
         open_runtime(executors=executors)
+
+
+async def test_an_executor_that_cannot_be_awaited_is_told_what_it_should_be() -> None:
+    async with open_runtime(AgentSpec(Puppet, "p"), executors={Ring: lambda directive, context: None}) as runtime:
+        with pytest.raises(DirectiveFailed) as caught:
+            await runtime.ref("p").call_settled("do", it=Ring())
+        [(_, error)] = caught.value.failures
+        assert "executor of Ring: result must be awaitable: it is an async function" in str(error)
