@@ -11,6 +11,7 @@ import attrs
 from ..agents import Address, Agent, Durable
 from ..agents._turns import Definition, definition_of
 from ..conversion import Map
+from ..errors import InvalidArgument
 from ..signals import InvalidPattern, Route
 from ..supervision import Backoff, ChildKind, InvalidSpec, Restart
 from ..supervision._policies import check_choice, check_count, check_id, check_seconds, check_shutdown
@@ -88,9 +89,9 @@ class AgentSpec(Generic[A]):
     max_seconds: float
     backoff: Backoff | None
     debug: bool
-    _initial: Any = attrs.field(eq=False, repr=False)
-    _named: bool = attrs.field(eq=False, repr=False)
-    durability: Durable | None = attrs.field(eq=False, repr=False)
+    _initial: Any = attrs.field(eq=False, repr=False, init=False)
+    _named: bool = attrs.field(eq=False, repr=False, init=False)
+    durability: Durable | None = attrs.field(eq=False, repr=False, init=False)
 
     kind: ClassVar[ChildKind] = ChildKind.WORKER
     significant: ClassVar[bool] = False
@@ -148,7 +149,10 @@ class AgentSpec(Generic[A]):
             options = _DEFAULTS
         else:
             options = _checked(owner, *options)
-        initial = definition.initial(state, owner=owner)
+        try:
+            initial = definition.initial(state, owner=owner)
+        except InvalidArgument as error:
+            raise InvalidSpec(error.owner, error.field, error.expected, error.got) from None
         durability = _durability(owner, durable, definition)
         draft: Any = self
         object.__setattr__(draft, "__class__", _Draft)  # which takes attributes three times as fast as what is frozen

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from tests.runtime.families.agents import Counter, Log
 
@@ -109,3 +112,28 @@ async def test_keyed_agents_get_the_fields_that_they_need_with_their_keys() -> N
     async with open_runtime() as runtime:
         ref = await runtime.keyed(Needs).get("k", state={"n": 3})
         assert ref.state() == Needs(n=3)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace came with Python 3.13")
+def test_a_spec_is_replaced_by_one_that_differs_in_something() -> None:
+    spec = AgentSpec(Counter, "c", state={"count": 3}, subscribe=("a.*",), parent="p", tag="t", mailbox=7)
+    assert copy.replace(spec) == spec
+    assert copy.replace(spec, id="z") == AgentSpec(
+        Counter, "z", state={"count": 3}, subscribe=("a.*",), parent="p", tag="t", mailbox=7
+    )
+    with pytest.raises(InvalidSpec, match="mailbox"):
+        copy.replace(spec, mailbox=0)
+
+
+def test_a_spec_evolves() -> None:
+    spec = AgentSpec(Counter, "c", state=Counter(count=3))
+    changed = attrs.evolve(spec, restart="permanent", state={"count": 4})
+    assert changed == AgentSpec(Counter, "c", state={"count": 4}, restart="permanent")
+    assert changed.durability is None
+
+
+def test_a_state_that_does_not_fit_is_a_wrong_spec_too() -> None:
+    for state, field in [({"count": "3"}, "state.count"), (3, "state"), ({"other": 3}, "state.other")]:
+        with pytest.raises(InvalidSpec) as caught:
+            AgentSpec(Counter, "c", state=state)  # type: ignore[arg-type]
+        assert caught.value.field == field
