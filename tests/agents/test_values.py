@@ -141,6 +141,8 @@ def test_a_state_loses_no_key_that_a_class_inside_does_not_have(data: Any, where
     with pytest.raises(ConversionError) as read:
         Nested.from_data(data)
     assert read.value.path == where
+    assert isinstance(read.value, InvalidArgument)
+    assert (read.value.field, read.value.got) == (where, "an unknown one")
 
 
 def test_what_is_known_inside_may_still_be_infinite_in_a_state_and_further_keys_in_a_signal_are_ignored() -> None:

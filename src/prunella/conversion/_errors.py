@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from ..errors import PrunellaError
+from ..errors import InvalidArgument
 
 __all__ = ["ConversionError", "Mismatch", "step"]
 
 
-class ConversionError(PrunellaError, ValueError):
+class ConversionError(InvalidArgument):
     """A value from outside does not fit, or one from inside has no form as data. It never holds the value.
+
+    As an `InvalidArgument` it has `field`, which is the path, `expected` and `got`.
 
     Args:
         path: where: `customer.visits[2]`, empty for the value as a whole.
@@ -14,11 +16,16 @@ class ConversionError(PrunellaError, ValueError):
         got: the name of the type that came; "nothing" if it is missing.
     """
 
+    got: str
+
     def __init__(self, path: str, expected: str, got: str) -> None:
-        super().__init__(path, expected, got)
-        self.path = path
-        self.expected = expected
-        self.got = got
+        super().__init__("", path, expected, got)
+        self.args = (path, expected, got)
+
+    @property
+    def path(self) -> str:
+        """Where it is: the same as `field`."""
+        return self.field
 
     def __str__(self) -> str:
         return f"{self.path or 'the value'}: expected {self.expected}, got {self.got}"
