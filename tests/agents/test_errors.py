@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ from prunella.agents import (
     AgentError,
     AgentNotFound,
     AgentStopped,
+    Ask,
     Diverged,
     Emit,
     Fenced,
@@ -26,12 +28,17 @@ from prunella.agents import (
     NotSerialisable,
     Rejected,
     RestoreFailed,
+    Run,
+    Schedule,
+    SpawnAgent,
     UnhandledSignal,
     describe,
     on,
     schema,
 )
 from prunella.errors import DefinitionError, InvalidArgument, PrunellaError
+from prunella.runtime import AgentSpec
+from prunella.signals import Signal
 
 ERRORS: list[tuple[PrunellaError, str]] = [
     (AgentNotFound("desk"), "there is no agent 'desk'"),
@@ -64,6 +71,38 @@ ERRORS: list[tuple[PrunellaError, str]] = [
 @pytest.mark.parametrize(("error", "text"), ERRORS)
 def test_errors_say_what_is_wrong(error: PrunellaError, text: str) -> None:
     assert str(error) == text
+
+
+class Keeper(Agent, name="keeper"):
+    kept: str = ""
+
+    @on("keep")
+    def keep(self, value: str) -> Any:
+        return self.set(kept=value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda secret: Keeper(other=secret),
+        lambda secret: Keeper(kept=secret.encode()),
+        lambda secret: Keeper().set(other=secret),
+        lambda secret: Keeper.from_data({"kept": {"a": secret}}),
+        lambda secret: AgentSpec(Keeper, state=secret),
+        lambda secret: AgentSpec(Keeper, state={"other": secret}),
+        lambda secret: SpawnAgent(Keeper, tag="t", state=secret),
+        lambda secret: Keeper().cmd(Signal("keep"), value=secret),
+        lambda secret: Emit(Signal("keep"), {"value": secret}),
+        lambda secret: Ask("a", Signal("keep"), {"value": secret}, then="x"),
+        lambda secret: Schedule(1, Signal("keep"), {"value": secret}),
+        lambda secret: Run(print, secret),
+        lambda secret: Run(print, {3: secret}, then="x"),
+    ],
+)
+def test_an_error_shows_the_type_of_what_came_and_never_the_value(call: Callable[[Any], object]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        call("s3cret")
+    assert "s3cret" not in f"{caught.value} {caught.value!r}"
 
 
 @pytest.mark.parametrize("error", [error for error, _ in ERRORS], ids=lambda error: type(error).__name__)

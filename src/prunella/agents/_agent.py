@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 from ..conversion import ConversionError, defining_namespace, to_data
 from ..errors import DefinitionError, InvalidArgument
 from ..signals import Signal
+from ..signals._errors import kind
 from ._context import Context, with_signal
 from ._definition import Definition, define
 from ._directive import Directive
@@ -242,7 +243,7 @@ def _checked_signal(signal: object, more: tuple[object, ...], data: Mapping[str,
             raise InvalidArgument("cmd", "more", "Signals", further)
     if data:
         name, value = next(iter(data.items()))
-        raise InvalidArgument("cmd", name, "left out, for a Signal has its own data", value)
+        raise InvalidArgument("cmd", name, "left out, for a Signal has its own data", kind(value))
     return signal
 
 

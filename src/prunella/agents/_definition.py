@@ -12,7 +12,7 @@ import attrs
 from ..conversion import ConversionError, summary
 from ..errors import DefinitionError, InvalidArgument
 from ..signals import Route, Router, Signal
-from ..signals._errors import Words
+from ..signals._errors import Words, kind
 from ._durable import Durable
 from ._fields import RESERVED, State, compile_state
 from ._handlers import Handler, compile_handler
@@ -180,7 +180,7 @@ class Definition:
         if type(state) is self.agent_class:
             return state
         if state is not None and not isinstance(state, Mapping):
-            raise InvalidArgument(title, "state", f"a mapping of fields, or a value of {self.state.owner}", state)
+            raise InvalidArgument(title, "state", f"a mapping of fields, or a value of {self.state.owner}", kind(state))
         try:
             return self.state.convert({} if state is None else state)
         except ConversionError as error:

@@ -9,6 +9,7 @@ from ..conversion import Map, to_data
 from ..errors import InvalidArgument
 from ..signals import Signal, SignalType, type_of
 from ..signals._attributes import checked_text
+from ..signals._errors import kind
 from ._address import Address
 
 __all__ = [
@@ -57,11 +58,11 @@ def what_to_send(owner: str, event: Event, data: Any) -> tuple[str, Any, Signal 
         type = checked_text(owner, "type", event)
     elif isinstance(event, Signal):
         if data is not None:
-            raise InvalidArgument(owner, "data", "left out, for a Signal has its own", data)
+            raise InvalidArgument(owner, "data", "left out, for a Signal has its own", kind(data))
         signal, type, data = event, event.type, event.data
     elif isinstance(event, SignalType):
         if data is not None:
-            raise InvalidArgument(owner, "data", "left out, for a typed signal has its own", data)
+            raise InvalidArgument(owner, "data", "left out, for a typed signal has its own", kind(data))
         type, data = type_of(event.__class__), to_data(event)
     elif _is_signal_class(event):
         type = type_of(event)
@@ -139,7 +140,7 @@ def keyword_mapping(owner: str, field: str, value: Any) -> Map[str, Any]:
         InvalidArgument: it is none.
     """
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise InvalidArgument(owner, field, "a mapping with keys of type str", value)
+        raise InvalidArgument(owner, field, "a mapping with keys of type str", kind(value))
     return Map(value)
 
 

@@ -24,7 +24,7 @@ from ..conversion import (
     resolve_annotations,
 )
 from ..errors import DefinitionError, InvalidArgument
-from ..signals._errors import Words
+from ..signals._errors import Words, kind
 from ._equality import same
 from ._strictness import ENVIRONMENT, STRICT, in_turn, is_strict
 
@@ -110,7 +110,7 @@ class State:
     def refuse_unknown(self, call: str, unknown: Mapping[str, Any]) -> None:
         """Says that there are no such fields."""
         name, value = next(iter(unknown.items()))
-        raise InvalidArgument(call, name, f"a field of {self.owner}: {self._listed()}", value)
+        raise InvalidArgument(call, name, f"a field of {self.owner}: {self._listed()}", kind(value))
 
     def refuse_missing(self, name: str) -> None:
         """Says that a field has no default."""

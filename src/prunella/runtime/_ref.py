@@ -15,6 +15,7 @@ from ..conversion import to_data
 from ..dispatch import DispatchError, Reason
 from ..errors import InvalidArgument
 from ..signals import Signal, SignalType, type_of
+from ..signals._errors import kind
 from ..supervision import ExitReason
 from ..supervision._life import current_life
 from ._delivery import Answer, Delivery, OpenAsk
@@ -449,7 +450,7 @@ class AgentRef(Generic[A]):
         if more:
             if data is not None:
                 if not isinstance(data, Mapping):
-                    raise InvalidArgument("a signal", "data", "a mapping, where keywords are added", data)
+                    raise InvalidArgument("a signal", "data", "a mapping, where keywords are added", kind(data))
                 more = {**data, **more}
             data = more
         elif data is None:
@@ -462,7 +463,7 @@ class AgentRef(Generic[A]):
         if not isinstance(signal, Signal | SignalType):
             raise InvalidArgument("a signal", "signal_or_type", "a signal type (text) or a Signal", signal)
         if data is not None or more:
-            raise InvalidArgument("a signal", "data", "left out, where a whole signal is given", data or more)
+            raise InvalidArgument("a signal", "data", "left out, where a whole signal is given", kind(data or more))
         if isinstance(signal, SignalType):
             return self._runtime.signals.new(type_of(type(signal)), to_data(signal))
         if signal.type.startswith("prunella."):

@@ -73,6 +73,11 @@ class PayloadTooLarge(SignalError, ValueError):
         return f"a document of {self.size} bytes is over the limit of {self.limit} bytes"
 
 
+def kind(value: object) -> Words:
+    """The type of a value, for an error about one that may be secret."""
+    return Words("None" if value is None else f"a value of type {type(value).__name__}")
+
+
 class Words:
     """What came, in words: an error shows them in the place of the value itself."""
 
