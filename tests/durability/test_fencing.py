@@ -14,7 +14,7 @@ from tests.durability.agents import EPOCH, Heard, World, copied, later, pay, run
 from tests.durability.counting import Counter
 
 from prunella.agents import Agent, AgentError, Fenced, Run, on
-from prunella.runtime import AgentFenced, AgentSpec, Runtime, open_runtime
+from prunella.runtime import AgentFenced, AgentRef, AgentSpec, Runtime, open_runtime
 from prunella.storage import AgentKey, MemoryStorage, StorageError, history
 from prunella.supervision import AlreadyStarted, Restart, Shutdown, Supervisor
 from prunella.testing.storage import Fault, FaultKind, FaultyStorage
@@ -121,6 +121,42 @@ async def test_callers_that_wait_are_told() -> None:
                     await trio.sleep(3.5)
                     assert sorted(told) == ["ask", "call", "settled"]
                     assert second.ref("a", Counter).state().counted == ()
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+async def test_an_agent_that_is_fenced_while_its_end_waits_for_a_write_ends_at_once(end: str) -> None:
+    slow = FaultyStorage(kept := MemoryStorage())
+    leave = trio.Event()
+    ended: list[float] = []
+    errors: list[Exception] = []
+
+    async def lose(task_status: trio.TaskStatus[AgentRef[Counter]]) -> None:
+        async with open_runtime(AgentSpec(Counter, "a"), storage=slow) as runtime:
+            task_status.started(runtime.ref("a", Counter))
+            await leave.wait()
+            if end == "stop":
+                await runtime.ref("a").stop()
+                ended.append(trio.current_time())
+        ended.append(trio.current_time())
+
+    async def call(ref: AgentRef[Counter]) -> None:
+        try:
+            await ref.call("count", name="x")
+        except AgentError as error:
+            errors.append(error)
+
+    async with kept, trio.open_nursery() as nursery:
+        ref = await nursery.start(lose)
+        slow.faults.append(Fault("append", FaultKind.DELAY, call=None, delay=1))
+        nursery.start_soon(call, ref)
+        await trio.sleep(0.1)
+        begin = trio.current_time()
+        leave.set()
+        async with process(kept, AgentSpec(Counter, "a")) as winner:
+            await trio.sleep(15)
+            assert (await winner.ref("a", Counter).call("count", name="y")).counted == ("y",)
+    assert ended[0] - begin < 2
+    assert [type(error) for error in errors] == [Fenced]
 
 
 async def test_effects_of_the_loser_are_cut_off_and_begin_again_under_the_same_id(outside: World) -> None:

@@ -189,6 +189,7 @@ class DurableServer(DurableMailbox):
             self.ledger.abandon(error)
             self.mail.drop_all(error)
             self.runtime.unborn(self)
+            self.ledger.settle()
         self.journal.start_failed(self)
 
     # Deciding.
@@ -447,6 +448,7 @@ class DurableServer(DurableMailbox):
         self.runtime.reports.quarantined(self, error)
         self.ledger.abandon(self.quarantine)
         self.mail.drop_all(self.quarantine)
+        self.ledger.settle()
 
     def fenced(self, error: Fenced) -> None:
         """Another owner has claimed the agent: what is not written never counts, and nothing is done any more."""
@@ -461,6 +463,7 @@ class DurableServer(DurableMailbox):
         self.runtime.begin_stop(self, self.fence)
         if life is not None:
             life.cut_off()
+        self.ledger.settle()
 
     # Its end.
 

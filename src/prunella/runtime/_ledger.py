@@ -182,9 +182,7 @@ class Ledger:
         if self.draft or self.turns:
             self.dirty()
         elif self.in_flight is None:
-            settled, self._on_settled = self._on_settled, []
-            for callback in settled:
-                callback()
+            self.settle()
 
     # Failing to write.
 
@@ -340,7 +338,7 @@ class Ledger:
         self._go_on()
 
     def abandon(self, error: Exception) -> None:
-        """Nothing of it will ever be written."""
+        """Nothing of it will ever be written. Who waits for that is told by `settle`, when all the rest is done."""
         turns = self.turns[:]
         self.turns.clear()
         drafts = [self.draft] if self.in_flight is None else [self.in_flight, self.draft]
@@ -359,6 +357,12 @@ class Ledger:
         """Calls back when nothing is left to be written."""
         self._on_settled.append(callback)
         self._server.journal.add(self._server, now=True)
+
+    def settle(self) -> None:
+        """Nothing is left to be written: whoever waits for that goes on."""
+        settled, self._on_settled = self._on_settled, []
+        for callback in settled:
+            callback()
 
     def forget_settled(self, callback: Callable[[], object]) -> None:
         """It is not waited for any more."""
