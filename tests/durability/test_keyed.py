@@ -6,11 +6,12 @@ import pytest
 import trio
 from tests.durability.agents import EPOCH, Heard, Puppet, Task, World, copied, doing, emit, later, quiet
 
-from prunella.agents import AgentStopped, Cron, Schedule
+from prunella.agents import AgentStopped, Cron, RestoreFailed, Schedule
 from prunella.errors import InvalidArgument
 from prunella.runtime import AgentStarted, open_runtime
 from prunella.storage import MemoryStorage
 from prunella.supervision import InvalidSpec
+from prunella.testing.storage import Fault, FaultyStorage
 
 both = pytest.mark.parametrize("durable", [True, False])
 
@@ -39,6 +40,39 @@ async def test_its_first_state_may_be_given(durable: bool) -> None:
         ref = await sessions.get("k", state={"log": ["first"]})
         assert ref.id == "puppet/k"
         assert (await sessions.get("k", state={"log": ["other"]})).state().log == ("first",)
+
+
+async def test_partition_and_state_may_be_given_by_place() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        ref = await runtime.keyed(Puppet).get("k", "one", {"log": ["first"]})
+        assert ref.address.partition == "one"
+        assert ref.state().log == ("first",)
+
+
+@pytest.mark.parametrize("sleeps", [True, False])
+async def test_one_whose_state_cannot_be_read_is_not_given_and_loses_nothing(sleeps: bool) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(storage=storage) as runtime:
+        sessions = runtime.keyed(Puppet)
+        for key in "kl":
+            await (await sessions.get(key)).call("note", value=key)
+        if not sleeps:
+            await sessions.stop("k")
+    torn = RestoreFailed("the bytes are torn (on purpose)")
+    storage.faults.append(Fault("load", "unavailable", call=None, error=torn, when=lambda args, _: "k" in args[0].id))
+    async with open_runtime(storage=storage) as runtime:
+        sessions = runtime.keyed(Puppet)
+        await sessions.get("l")
+        for _ in range(3):
+            with pytest.raises(RestoreFailed) as failed, trio.fail_after(1):
+                await sessions.get("k")
+            assert failed.value.address.id == "puppet/k"
+            assert sessions.keys() == ("l",)
+            assert runtime.ref("puppet/k").status().state == "quarantined"
+        storage.faults.clear()
+        await runtime.retry("puppet/k")
+        assert (await (await sessions.get("k")).call("note", value="z")).log == ("k", "z")
+        assert sessions.keys() == ("l", "k")
 
 
 async def test_partitions_keep_keys_apart() -> None:

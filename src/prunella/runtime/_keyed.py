@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from ..agents import Address, Agent
+from ..agents import Address, Agent, RestoreFailed
 from ..agents._turns import definition_of
 from ..errors import InvalidArgument
 from ..supervision import AlreadyStarted
@@ -44,7 +44,7 @@ class Keyed(Generic[A]):
         mine = self._agent, self._idle_timeout, self._options
         return mine == (other._agent, other._idle_timeout, other._options)
 
-    async def get(self, key: str, *, partition: str | None = None, state: Any = None) -> AgentRef[A]:
+    async def get(self, key: str, partition: str | None = None, state: Any = None) -> AgentRef[A]:
         """The agent of a key, started if it is not there.
 
         Args:
@@ -54,7 +54,7 @@ class Keyed(Generic[A]):
 
         Raises:
             InvalidArgument, InvalidSpec: the key is no text, or the state does not fit.
-            RestoreFailed: its stored state cannot be read.
+            RestoreFailed: its stored state cannot be read; see `Runtime.retry`.
             StorageError: the storage does not do what it is asked for.
         """
         address = Address(self._id(key), partition)
@@ -62,6 +62,9 @@ class Keyed(Generic[A]):
             server = self._runtime.find(address)
             if server is not None and server.is_open:
                 await self._runtime.pause()
+                quarantine = _quarantine_of(server)
+                if quarantine is not None:
+                    raise quarantine.with_traceback(None)  # the same for many
                 return self._runtime.ref_to(server)
             if server is not None:
                 await self._runtime.wait_gone(server)
@@ -80,11 +83,16 @@ class Keyed(Generic[A]):
             await self._runtime.stop_agent(address)
 
     def keys(self, *, partition: str | None = None) -> tuple[str, ...]:
-        """The keys of the agents that are in memory, in the order in which they were started."""
-        prefix = f"{self._name}/"
-        return tuple(
-            ref.id[len(prefix) :] for ref in self._runtime.agents(partition=partition) if ref.id.startswith(prefix)
-        )
+        """The keys of the agents that are in memory, in the order in which they were started.
+
+        Those whose state cannot be read are not among them.
+        """
+        prefix, found = f"{self._name}/", []
+        for ref in self._runtime.agents(partition=partition):
+            server = self._runtime.find(ref.address) if ref.id.startswith(prefix) else None
+            if server is not None and _quarantine_of(server) is None:
+                found.append(ref.id[len(prefix) :])
+        return tuple(found)
 
     # For the runtime.
 
@@ -129,6 +137,11 @@ class Keyed(Generic[A]):
         else:
             server.is_leaving = True
             self._runtime.begin_stop(server, _IDLE)
+
+
+def _quarantine_of(server: AgentServer) -> RestoreFailed | None:
+    """Why its state cannot be read, if it cannot."""
+    return server.quarantine if server.is_durable else None  # type: ignore[attr-defined]  # it is durable
 
 
 def _any_state(agent: type[A]) -> A:
