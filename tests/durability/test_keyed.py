@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from tests.durability.agents import EPOCH, Heard, Puppet, Task, World, copied, doing, emit, later, quiet
 
-from prunella.agents import AgentStopped, Cron, RestoreFailed, Schedule
+from prunella.agents import Agent, AgentStopped, Cron, Emit, Reply, RestoreFailed, Schedule, on
 from prunella.errors import InvalidArgument
 from prunella.runtime import AgentStarted, open_runtime
 from prunella.storage import MemoryStorage
@@ -131,6 +133,40 @@ async def test_it_is_not_idle_while_effects_run_or_callers_wait(durable: bool, o
         await ref.cast("note", value="waits")
         await trio.sleep(300)
         assert sessions.keys() == ("k",)
+
+
+class Slow(Agent, name="slow"):
+    """Replies when it has waited, or somebody else has."""
+
+    @on("wait")
+    def wait(self, seconds: float) -> Any:
+        return Schedule(seconds, "waited")
+
+    @on("forward")
+    def forward(self, to: str, seconds: float) -> Any:
+        return Emit("wait", {"seconds": seconds}, to=to)
+
+    @on("waited")
+    def waited(self) -> Any:
+        return Reply("done")
+
+
+@both
+async def test_it_is_not_idle_while_an_ask_waits_for_a_schedule(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        slow = runtime.keyed(Slow, idle_timeout=60, durable=durable)
+        one, two = await slow.get("one"), await slow.get("two")
+        assert await one.ask("wait", seconds=1000) == "done"
+        await slow.get("two")
+        assert await one.ask("forward", to=two.id, seconds=1000) == "done"
+        assert slow.keys() == ("one", "two")  # both have waited for it
+        await trio.sleep(100)
+        assert slow.keys() == ()
+        # A caller that has gone keeps nobody.
+        with trio.move_on_after(1):
+            await one.ask("wait", seconds=100_000)
+        await trio.sleep(100)
+        assert slow.keys() == ()
 
 
 @both

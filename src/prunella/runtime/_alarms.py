@@ -254,6 +254,10 @@ class Alarms:
         ]
         return tuple(sorted(found, key=lambda info: info.due))
 
+    def hold_ask(self) -> bool:
+        """Whether somebody waits for a reply that one of them is to bring."""
+        return any(alarm.ask is not None and not alarm.ask.over for alarm in self._by_key.values())
+
     def next_due(self) -> datetime | None:
         """When the first of them is due."""
         return min((alarm.next for alarm in self._by_key.values() if not alarm.is_spent), default=None)

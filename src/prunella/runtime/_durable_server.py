@@ -192,6 +192,10 @@ class DurableServer(DurableMailbox):
             self.ledger.settle()
         self.journal.start_failed(self)
 
+    @property
+    def is_attached(self) -> bool:
+        return self.askers > 0 or self.alarms.hold_ask()
+
     # Deciding.
 
     def _may_run(self) -> bool:

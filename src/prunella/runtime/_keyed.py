@@ -124,7 +124,7 @@ class Keyed(Generic[A]):
         if not server.is_open or self._runtime.is_closing:
             return
         now = self._runtime.clock.now()
-        if not server.is_quiet or server.effects:
+        if not server.is_quiet or server.effects or server.suspended or server.is_attached:
             server.active_at = now
         active = server.active_at
         assert active is not None

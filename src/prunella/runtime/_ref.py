@@ -226,7 +226,8 @@ class AgentRef(Generic[A]):
             server.handle(delivery)
             ask.release()
         else:
-            await self._accept(server, delivery)
+            server = await self._accept(server, delivery)
+        server.askers += 1
         try:
             return await answer.wait()
         except BaseException:
@@ -234,7 +235,9 @@ class AgentRef(Generic[A]):
             ask.over = True
             raise
 
-    async def _accept(self, server: AgentServer, delivery: Delivery) -> None:
+    async def _accept(self, server: AgentServer, delivery: Delivery) -> AgentServer:
+        finally:
+            server.askers -= 1
         while True:
             try:
                 await server.accept_from_outside(delivery)
@@ -243,7 +246,7 @@ class AgentRef(Generic[A]):
                     raise
                 server = await self._awake()  # It has left memory while this waited for room.
             else:
-                return
+                return server
 
     async def _deliver(self, server: AgentServer, delivery: Delivery, answer: Answer) -> A:
         await self._accept(server, delivery)

@@ -110,6 +110,11 @@ class Armed:
         expression = directive.expression if isinstance(directive, Cron) else None
         return ScheduleInfo(directive.key, directive.type, self.due, expression)
 
+    @property
+    def holds_ask(self) -> bool:
+        """Whether somebody waits for a reply that it is to bring."""
+        return self._ask is not None and not self._ask.over
+
     def _fire(self) -> None:
         self._timer = None
         if isinstance(self.directive, Schedule):
@@ -226,6 +231,11 @@ class Schedules:
         items = () if life is None or life.keyed is None else tuple(life.keyed.values())
         armed = [item.info() for item in items if isinstance(item, Armed)]
         return tuple(sorted(armed, key=lambda info: info.due))
+
+    def hold_ask(self, life: AgentLife | None) -> bool:
+        """Whether somebody waits for a reply that one of a life is to bring."""
+        items = () if life is None or life.keyed is None else life.keyed.values()
+        return any(isinstance(item, Armed) and item.holds_ask for item in items)
 
     def _keep(self, armed: Armed, life: AgentLife) -> None:
         from ._lanes import keep

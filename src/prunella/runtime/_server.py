@@ -84,11 +84,12 @@ class AgentServer(Mailbox):
         sequence: how many turns were committed.
         is_leaving: whether it leaves memory, and can come back.
         active_at: when it last had something to do; None if nobody wants to know.
+        askers: how many callers wait for a reply to what they have asked it.
     """
 
     __slots__ = (
-        "_asks", "_asks_policy", "_closing", "_is_stopped", "_waiters", "active_at", "address", "agent", "definition",
-        "effects", "ended", "errors", "family", "is_leaving", "last_life", "life", "reason", "restarts", "runtime",
+        "_asks", "_asks_policy", "_closing", "_is_stopped", "_waiters", "active_at", "address", "agent", "askers",
+        "definition", "effects", "ended", "errors", "family", "is_leaving", "last_life", "life", "reason", "restarts", "runtime",
         "sequence", "spec",
     )  # fmt: skip
 
@@ -110,6 +111,7 @@ class AgentServer(Mailbox):
         self.sequence = 0
         self.is_leaving = False
         self.active_at: float | None = None
+        self.askers = 0
         self._closing: ExitReason | None = None
         self._is_stopped = False
         self._asks_policy = False
@@ -230,6 +232,11 @@ class AgentServer(Mailbox):
         """Whether nothing waits to be handled, and nobody waits for it; its effects apart."""
         life = self.life
         return life is not None and not life.is_ending and not (self.waiting or self._waiters or self._asks)
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a caller waits for its reply, or for one that a schedule of it is to bring."""
+        return self.askers > 0 or self.runtime.schedules.hold_ask(self.life)
 
     # Turns.
 
