@@ -302,7 +302,7 @@ class DynamicSupervisor(Supervised):
         self.__attrs_init__(
             id,
             check_count(owner, "max_children", max_children, or_infinite=True),
-            tuple(extra_arguments),
+            _checked_arguments(owner, extra_arguments),
             check_choice(owner, "budget", budget, Budget),
             check_count(owner, "max_restarts", max_restarts),
             check_seconds(owner, "max_seconds", max_seconds, above_zero=True),
@@ -337,7 +337,7 @@ def as_spec(owner: str, item: object) -> Any:
     if type(item) is Child:
         return item
     spec = item
-    if not hasattr(item, "kind") and isinstance(item, AsChild) and not isinstance(item, type):
+    if isinstance(item, AsChild) and not isinstance(item, type):
         spec = item.as_child()
     if isinstance(spec, type) or not hasattr(spec, "kind") or not hasattr(spec, "restart"):
         expected = "a Child, a Supervisor, or something with a method as_child() that gives one"
@@ -352,11 +352,24 @@ def _checked_children(owner: str, children: Iterable[AsChild], auto_shutdown: Au
     known: dict[str, Spec] = {}
     for spec in specs:
         if spec.id in known:
-            twins = (known[spec.id], spec)
-            raise InvalidSpec(owner, "children", f"different: two have the id {spec.id!r} (give one an id)", twins)
+            twins = f"{_shown(known[spec.id])} and {_shown(spec)}"
+            raise InvalidSpec(owner, "children", f"different, but {twins} have one id (give one an id)", spec.id)
         known[spec.id] = spec
         check_significance(spec, auto_shutdown)
     return specs
+
+
+def _checked_arguments(owner: str, arguments: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(arguments, str | bytes) or not isinstance(arguments, Iterable):
+        raise InvalidSpec(owner, "extra_arguments", "a tuple of arguments", arguments)
+    return tuple(arguments)
+
+
+def _shown(spec: Spec) -> str:
+    """A child for the message that two of them are one too many: what it runs, not all that it says."""
+    if isinstance(spec, Child):
+        return f"Child({getattr(spec.function, '__qualname__', spec.function)!r})"
+    return f"{type(spec).__name__}({spec.id!r})"
 
 
 def _check_common(owner: str, restart: Restart, significant: object, backoff: object) -> None:

@@ -78,6 +78,24 @@ def test_two_children_of_one_id_are_refused_before_anything_starts() -> None:
     assert "worker" in str(refusal.value)
 
 
+def test_two_children_of_one_id_are_both_named() -> None:
+    """OTP, child specification: duplicate_child_name."""
+
+    async def first(*_: object) -> None: ...
+    async def second(*_: object) -> None: ...
+
+    pairs = [
+        (Child(first, id="same"), Child(second, id="same"), ["first", "second"]),
+        (Child(first, "x" * 500, id="same"), Child(second, "y" * 500, id="same"), ["first", "second"]),
+        (Child(first, id="same"), DynamicSupervisor(id="same"), ["first", "DynamicSupervisor"]),
+    ]
+    for one, other, names in pairs:
+        with pytest.raises(InvalidSpec, match="give one an id") as refusal:
+            Supervisor([one, other])
+        for name in [*names, "same"]:
+            assert name in str(refusal.value)
+
+
 def test_a_child_needs_something_to_call() -> None:
     """OTP, child specification: missing_start, invalid_mfa."""
     with pytest.raises(InvalidSpec, match="function"):
@@ -160,6 +178,19 @@ async def test_whatever_gives_a_child_may_stand_for_it(troupe: Troupe, autojump_
 
     async with open_supervisor(Supervisor([Service()])) as supervisor:
         assert states(supervisor) == {"service": "running"}
+
+
+def test_what_gives_a_child_may_have_any_other_attributes() -> None:
+    """OTP, child specification: Elixir's short forms."""
+
+    class Service:
+        kind = "of its own"
+        restart = "at noon"
+
+        def as_child(self) -> Child:
+            return Child(worker, id="service")
+
+    assert Supervisor([Service()]).children == (Child(worker, id="service"),)
 
 
 def test_specs_compare_by_value_and_cannot_be_changed() -> None:

@@ -76,6 +76,14 @@ async def test_extra_arguments_stand_before_those_of_each_child_at_restarts_too(
     assert seen == [("extra", 1, "own")] * 2
 
 
+@pytest.mark.parametrize("wrong", [3, None, "abc", b"abc"])
+def test_extra_arguments_are_many(wrong: object) -> None:
+    """OTP, DynamicSupervisor, 1: extra_arguments is a list."""
+    with pytest.raises(InvalidSpec, match="extra_arguments"):
+        DynamicSupervisor(extra_arguments=wrong)  # type: ignore[arg-type]
+    assert DynamicSupervisor(extra_arguments=["abc", 3]).extra_arguments == ("abc", 3)
+
+
 @pytest.mark.parametrize("restart", ["transient", "temporary"])
 async def test_a_significant_child_is_refused(restart: str, troupe: Troupe, autojump_clock: MockClock) -> None:
     """OTP, DynamicSupervisor, 1: significant children are rejected."""
