@@ -58,8 +58,8 @@ class DynamicCore(Core):
         self._advance()
 
     def life_ended(self, life: Life) -> None:
-        if life.started:
-            self._report_exit(life.slot, life)
+        if life.started and self._collapsed:
+            self._report_exit(life.slot, life)  # Nothing is decided any more.
         self._inbox.append(life)
         self._advance()
 
@@ -85,9 +85,7 @@ class DynamicCore(Core):
         """
         if isinstance(subject, ChildInfo):
             slot = subject._slot
-            if slot in self._slots and (
-                slot.life is subject._life or slot.state is ChildState.RESTARTING or slot.life is None
-            ):
+            if slot in self._slots and (slot.life is subject._life or slot.state is ChildState.RESTARTING):
                 return slot
             raise ChildNotFound(subject.id)
         found = [slot for slot in self._slots if slot.spec.id == subject]
@@ -101,9 +99,11 @@ class DynamicCore(Core):
     def _cut_off(self, slot: Slot) -> None:
         """Cuts off a start in progress; whoever waits for it is told when its life has ended."""
         life = slot.present
-        if life is not None and not (life.started or life.ended) and life.cut is None:
-            life.cut = Shutdown()
-            self.host.stop(life)
+        if life is not None and not (life.started or life.ended):
+            slot.cut_off = True  # also of one that is being cut off because its time is over: no other try follows
+            if life.cut is None:
+                life.cut = Shutdown()
+                self.host.stop(life)
 
     # The life of a supervisor.
 
@@ -145,6 +145,7 @@ class DynamicCore(Core):
             if not life.started or life.cut is not None:
                 self._not_started(slot, life)
             elif life.stopping or slot.cut_off or self._ending is not None:
+                self._report_exit(slot, life)
                 self._report_shutdown(slot, life)
                 self._remove(slot)
             else:
@@ -183,10 +184,12 @@ class DynamicCore(Core):
         """A child has ended by itself."""
         self._end_row_after_a_long_life(slot, life)
         assert life.reason is not None
-        if life.interrupted or not restarts_after(slot.spec.restart, life.reason):
+        comes_back = not life.interrupted and restarts_after(slot.spec.restart, life.reason)
+        slot.enter(ChildState.RESTARTING if comes_back else ChildState.STOPPED, self.host.now())
+        self._report_exit(slot, life)
+        if not comes_back:
             self._remove(slot)
             return
-        slot.enter(ChildState.RESTARTING, self.host.now())
         delay = self._delay(slot)
         if delay > 0:
             self._try_later(slot, delay)

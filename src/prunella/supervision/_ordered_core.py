@@ -79,10 +79,18 @@ class OrderedCore(Core):
     def life_ended(self, life: Life) -> None:
         slot = life.slot
         if life.started:
-            self._report_exit(slot, life)
             if not life.stopping:
                 self._inbox.append(life)
+                self._mark_ended(slot, life)
+            self._report_exit(slot, life)
         self._advance()
+
+    def _mark_ended(self, slot: Slot, life: Life) -> None:
+        """Lets a child show at once that it has ended, even if its exit has to wait until something else is done."""
+        assert life.reason is not None
+        slot.reason = life.reason
+        comes_back = self._ending is None and not life.interrupted and restarts_after(slot.spec.restart, life.reason)
+        slot.enter(ChildState.RESTARTING if comes_back else ChildState.STOPPED, self.host.now())
 
     def ask(self, request: Request) -> None:
         if request.verb is Verb.TERMINATE:
@@ -162,7 +170,7 @@ class OrderedCore(Core):
 
     # Starting and stopping one child.
 
-    def _start(self, slot: Slot, *, restart: bool = False) -> Steps:
+    def _start(self, slot: Slot, *, restart: bool = False) -> Generator[None, None, bool]:
         """Starts a child and waits until it has started, has declined to, or has failed.
 
         Afterwards its state is RUNNING, STOPPED (ignored), or what it was before if the start failed.
@@ -177,6 +185,7 @@ class OrderedCore(Core):
                 self.host.stop(life)
             else:
                 yield
+        terminated = slot.cut_off
         slot.cut_off = False
         slot.starter = None
         if life.started:
@@ -184,11 +193,14 @@ class OrderedCore(Core):
                 slot.restarts += 1
             slot.enter(ChildState.RUNNING, life.born)
             self.host.report_start(slot, life, restart=restart)
+            if life.ended and not life.stopping:
+                self._mark_ended(slot, life)
         elif life.ignored and life.cut is None:
             self._settle(slot, life)
             stopped(slot, self.host.now())
             if slot.spec.restart is Restart.TEMPORARY:
                 self._forget(slot)
+        return terminated
 
     def _failed(self, slot: Slot) -> Failure:
         """Takes note of a start that failed."""
@@ -269,9 +281,12 @@ class OrderedCore(Core):
             yield from self._restart(slot)
             return
         for member in reversed(self._group(slot)):
-            yield from self._stop(member)
+            if member is not slot or slot.present is not None:
+                yield from self._stop(member)
             if self._ending is not None:
                 return
+            if member.spec.restart is not Restart.TEMPORARY:
+                member.enter(ChildState.RESTARTING, self.host.now())
         for member in self._group(slot):
             if member.spec.restart is Restart.TEMPORARY:
                 self._forget(member)
@@ -281,10 +296,13 @@ class OrderedCore(Core):
         for member in self._group(slot):
             if self._ending is not None:
                 return
-            member.enter(ChildState.RESTARTING if member is slot else ChildState.STARTING, self.host.now())
             yield from self._restart(member)
-            if member.state is ChildState.RESTARTING:
-                return  # From here on, the next try concerns this one.
+            if member.retry is not None:
+                # From here on, the next try concerns this one; those behind it have not been started.
+                for other in self._group(slot):
+                    if other.state is ChildState.RESTARTING and other.present is None and other.retry is None:
+                        stopped(other, self.host.now())
+                return
 
     def _group(self, slot: Slot) -> list[Slot]:
         """The children that are restarted along with one, itself included, in start order."""
@@ -293,11 +311,13 @@ class OrderedCore(Core):
 
     def _restart(self, slot: Slot) -> Steps:
         """Starts a child again; puts off the next try if that fails."""
-        before = slot.state
-        yield from self._start(slot, restart=True)
-        if slot.state is before:
+        terminated = yield from self._start(slot, restart=True)
+        life = slot.life
+        assert life is not None
+        if not (life.started or (life.ignored and life.cut is None)):
             self._failed(slot)
-            if self._ending is None:
+            # One whose start was cut off has been terminated, and stays stopped; its siblings do not notice.
+            if self._ending is None and not terminated:
                 slot.enter(ChildState.RESTARTING, self.host.now())
                 self._try_later(slot, self._delay(slot))
 

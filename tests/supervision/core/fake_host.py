@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from prunella.supervision import Backoff, ChildKind, Crashed, ExitReason, Normal, Shutdown
-from prunella.supervision._core import Core
+from prunella.supervision._core import Core, Request, Verb
 from prunella.supervision._policies import AutoShutdown, Budget, Restart, Strategy
 from prunella.supervision._records import Ending, Failure, Life, Slot
 
@@ -46,7 +46,8 @@ class FakeHost:
 
     Args:
         starts: for each id, what its starts do, one after another: "ok" (also when the list is over), "fail",
-            "ignore", or "wait" for a start that goes on until the test ends it.
+            "ignore", "wait" for a start that goes on until the test ends it, or "cut" for one that goes on until the
+            core, which is asked to terminate the child meanwhile, cuts it off.
     """
 
     path = ""
@@ -76,6 +77,8 @@ class FakeHost:
         self.trace.append(("start", slot.spec.id, outcome))
         if outcome == "ok":
             self.started(life)
+        elif outcome == "cut":
+            self.core.ask(Request(Verb.TERMINATE, slot.spec.id))
         elif outcome != "wait":
             life.ignored = outcome == "ignore"
             self.ended(life, Normal() if life.ignored else CRASH)

@@ -8,7 +8,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunella.supervision import Crashed, Normal, Shutdown
+from prunella.supervision import Crashed, Killed, Normal, Shutdown
 from prunella.supervision._core import Request, Verb
 from prunella.supervision._dynamic_core import DynamicCore
 from prunella.supervision._info import picture
@@ -227,3 +227,22 @@ def test_a_fault_in_the_decisions_stops_every_child_and_ends_the_supervisor_as_c
     assert host.ending is not None
     assert isinstance(host.ending.reason, Crashed)
     assert host.ending.reason.type is ZeroDivisionError
+
+
+def test_to_terminate_a_restart_that_was_cut_off_for_its_time_is_answered_and_no_other_try_follows() -> None:
+    host, core = opened({"a": ["ok", "wait"]})
+    core.ask(Request(Verb.START, ScriptedChild("a")))
+    (slot,) = core.slots()
+    assert slot.present is not None
+    host.ended(slot.present, CRASH)
+    life = slot.life
+    assert life is not None
+    life.cut = Killed()  # Its time was over; it is being stopped, and takes a while.
+    request = Request(Verb.TERMINATE, "a")
+    core.ask(request)
+    assert not request.answered
+    host.ended(life, Killed())
+    assert request.answered
+    assert request.error is None
+    assert core.size == 0
+    assert host.trace == [("start", "a", "ok"), ("start", "a", "wait")]

@@ -38,6 +38,7 @@ class Model:
         self.trace: list[tuple[Any, ...]] = []
         self.times: list[float] = []
         self.over = False
+        self.cut = False
         for child in list(self.children):
             if not self.start(child):
                 self.end()
@@ -48,9 +49,12 @@ class Model:
         outcome = outcomes.pop(0) if outcomes else "ok"
         self.trace.append(("start", child.spec.id, outcome))
         child.state = "running" if outcome == "ok" else "stopped"
+        self.cut = outcome == "cut"
+        if self.cut:
+            self.trace.append(("stop", child.spec.id))
         if outcome == "ignore" and child.spec.restart is Restart.TEMPORARY:
             self.children.remove(child)
-        return outcome != "fail"
+        return outcome not in ("fail", "cut")
 
     def stop(self, child: ModelChild) -> None:
         if child.state == "running":
@@ -94,7 +98,7 @@ class Model:
 
     def restart_once(self, child: ModelChild) -> ModelChild | None:
         if self.spec.strategy is Strategy.ONE_FOR_ONE:
-            return None if self.start(child) else child
+            return None if self.start(child) or self.cut else child
         first = 0 if self.spec.strategy is Strategy.ONE_FOR_ALL else self.children.index(child)
         for member in reversed(self.children[first:]):
             self.stop(member)
@@ -104,7 +108,7 @@ class Model:
             if position < first or member.spec.restart is not Restart.TEMPORARY
         ]
         for member in self.children[first:]:
-            if not self.start(member):
+            if not self.start(member) and not self.cut:  # One that was cut off has been terminated, and that is all.
                 return member
         return None
 
@@ -168,7 +172,7 @@ events = st.one_of(
     st.tuples(st.sampled_from([Verb.TERMINATE, Verb.RESTART, Verb.DELETE]), st.sampled_from(IDS)),
 )
 scripts = st.dictionaries(
-    st.sampled_from(IDS), st.lists(st.sampled_from(["ok", "ok", "fail", "ignore"]), max_size=6), max_size=4
+    st.sampled_from(IDS), st.lists(st.sampled_from(["ok", "ok", "fail", "ignore", "cut"]), max_size=6), max_size=4
 )
 
 

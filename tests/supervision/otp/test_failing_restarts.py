@@ -356,3 +356,53 @@ async def test_a_delayed_restart_obeys_the_rules_of_one_that_is_pending(
         await supervisor.terminate_child("c1")
         await trio.sleep(100)
         assert (troupe.starts["c1"], supervisor.get_child("c1").state) == (1, "stopped")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "crashing"), [("one_for_all", "c1"), ("one_for_all", "c4"), ("rest_for_one", "c1")]
+)
+async def test_to_terminate_a_member_that_is_slow_to_start_lets_the_rest_of_its_group_start(
+    strategy: str, crashing: str, troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, management calls, 4: siblings do not notice. (That a start can be interrupted at all is a difference.)"""
+    spec = Supervisor(troupe.children("c1", "c2", "c3", "c4"), strategy=strategy)
+    async with open_supervisor(spec, telemetry=[troupe.events.append]) as supervisor:
+        troupe.plan("c2", trio.Event())
+        await troupe.crash(crashing)
+        assert states(supervisor) == {"c1": "running", "c2": "restarting", "c3": "restarting", "c4": "restarting"}
+        await supervisor.terminate_child("c2")
+        await wait_all_tasks_blocked()
+        assert states(supervisor) == {"c1": "running", "c2": "stopped", "c3": "running", "c4": "running"}
+        assert supervisor.get_child("c2").reason == Shutdown()
+        await trio.sleep(100)
+        assert troupe.starts == {"c1": 2, "c2": 2, "c3": 2, "c4": 2}
+        assert [info.restarts for info in supervisor.which_children()] == [1, 0, 1, 1]
+        assert (await supervisor.restart_child("c2")).state == "running"
+
+
+async def test_a_member_whose_start_takes_too_long_is_tried_again_with_its_group(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, failing restarts, 4: a start that was cut off for its time has failed as any other."""
+    c1, c3 = troupe.children("c1", "c3")
+    async with open_supervisor(
+        Supervisor([c1, troupe.child("c2", start_timeout=2), c3], strategy="one_for_all")
+    ) as supervisor:
+        troupe.plan("c2", trio.Event())
+        await troupe.crash("c1")
+        await trio.sleep(3)
+        assert states(supervisor) == {"c1": "running", "c2": "running", "c3": "running"}
+        assert troupe.starts == {"c1": 3, "c2": 3, "c3": 2}
+
+
+async def test_to_terminate_the_one_child_that_is_being_restarted_leaves_it_stopped(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    """OTP, failing restarts, 3: its restart is called off."""
+    async with open_supervisor(Supervisor(troupe.children("c1", "c2"))) as supervisor:
+        troupe.plan("c1", trio.Event())
+        await troupe.crash("c1")
+        await supervisor.terminate_child("c1")
+        await trio.sleep(100)
+        assert states(supervisor) == {"c1": "stopped", "c2": "running"}
+        assert troupe.starts["c1"] == 2

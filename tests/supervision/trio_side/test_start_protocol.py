@@ -27,6 +27,7 @@ from prunella.supervision import (
     SupervisionError,
     Supervisor,
     SupervisorFailed,
+    cleanup_scope,
     open_supervisor,
 )
 
@@ -453,6 +454,37 @@ async def test_a_stop_interrupts_a_start_in_progress_whose_caller_is_told(autoju
     assert isinstance(answer, StartFailed)
     assert answer.reason == Shutdown()
     assert answer.id == "slow"
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+async def test_to_terminate_a_child_whose_restart_took_too_long_and_still_cleans_up(autojump_clock, dynamic):
+    """It crashes at 1, its next start is cut off at 3 and cleans up until 6. Nothing follows, and the call returns."""
+    lives = 0
+
+    async def slow_again(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            task_status.started()
+            await trio.sleep(1)
+            raise ValueError
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup_scope():
+                await trio.sleep(3)
+
+    async with open_supervisor(DynamicSupervisor() if dynamic else Supervisor([])) as supervisor:
+        before = trio.current_time()
+        await supervisor.start_child(Child(slow_again, id="c", start_timeout=2))
+        await trio.sleep(4)
+        assert str(supervisor.get_child("c").state) == "restarting"
+        with trio.fail_after(100):
+            await supervisor.terminate_child("c")
+        assert trio.current_time() - before == pytest.approx(6)
+        assert [str(child.state) for child in supervisor.which_children()] == ([] if dynamic else ["stopped"])
+        await trio.sleep(10)
+    assert lives == 2
 
 
 async def test_all_other_calls_wait_for_a_start_in_progress(autojump_clock):
