@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._specs import Child
     from ._tree import Tree
 
-__all__ = ["GRACE", "HostedLife", "TaskLife", "acting_life", "cleanup_scope", "current_life"]
+__all__ = ["GRACE", "HostedLife", "TaskLife", "acting_life", "cleanup_scope", "current_life", "reading_life"]
 
 GRACE = 1.0
 """Seconds between a kill and the declaration that its task is unresponsive."""
@@ -38,6 +38,18 @@ def current_life() -> TaskLife | None:
     return _current.get()
 
 
+def reading_life(what: str) -> TaskLife:
+    """The life about which the caller asks: its own, be it declared unresponsive.
+
+    Raises:
+        NotInAChild: there is none.
+    """
+    life = _current.get()
+    if life is None:
+        raise NotInAChild(what)
+    return life
+
+
 def acting_life(what: str) -> TaskLife:
     """The life for which the caller acts.
 
@@ -45,9 +57,7 @@ def acting_life(what: str) -> TaskLife:
         NotInAChild: there is none.
         StaleLife: it was declared unresponsive.
     """
-    life = _current.get()
-    if life is None:
-        raise NotInAChild(what)
+    life = reading_life(what)
     life.check_fresh(what)
     return life
 
@@ -240,7 +250,7 @@ class TaskLife(HostedLife):
         self._task = None
         if error is not None:
             error = unwrapped(error)
-            interrupt = _interrupt_in(error)
+            interrupt = interrupt_in(error)
             if interrupt is not None:
                 self.interrupted = True
                 self.host.tree.interrupted(interrupt)
@@ -299,9 +309,11 @@ class TaskLife(HostedLife):
         self.stopping = True
         self._stopped_at = now
         self._deadline = now + float(self.slot.spec.shutdown)
-        if self._cleanups is not None:
+        if self._cleanups:
             for scope in self._cleanups:
                 scope.deadline = min(scope.deadline, self._deadline)
+        else:
+            self._cleanup_deadline = None  # Scopes that were used in mid-life take nothing from its time.
         if self._timer is not None:
             self.host.tree.service.cancel(self._timer)
         self._timer = self.host.tree.service.call_at(self._deadline, self._time_is_up)
@@ -372,7 +384,7 @@ class TaskLife(HostedLife):
         """Takes note that such a scope has been left."""
         if self._cleanups is not None:
             self._cleanups.remove(scope)
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and (self._timer_has_killed or trio.current_time() >= scope.deadline):
             self._cleanup_cut = True
 
     def _time_to_clean_up(self) -> float:
@@ -425,7 +437,7 @@ async def _call(function: Callable[..., Awaitable[object]], args: tuple[Any, ...
 _OUR_CODE: frozenset[CodeType] = frozenset({TaskLife._run.__code__, _call.__code__})
 
 
-def _interrupt_in(error: BaseException) -> KeyboardInterrupt | SystemExit | None:
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | SystemExit | None:
     """The interrupt that an error is or holds: it goes to the root, whatever came with it."""
     while isinstance(error, BaseExceptionGroup):
         interrupts = error.subgroup((KeyboardInterrupt, SystemExit))

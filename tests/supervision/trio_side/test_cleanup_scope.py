@@ -310,6 +310,82 @@ async def test_it_can_be_used_in_the_start_of_a_child(autojump_clock):
     assert done == ["cleaned up"]
 
 
+@pytest.mark.parametrize("how", ["cancelled", "deadline"])
+async def test_one_that_the_child_ends_itself_was_not_cut_off(autojump_clock, how):
+    async def cleans():
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup_scope() as scope:
+                if how == "cancelled":
+                    scope.cancel()
+                else:
+                    with trio.move_on_after(1):
+                        await trio.sleep_forever()
+                await trio.sleep(1)
+
+    events: list[object] = []
+    await stopped(Child(cleans, id="c"), telemetry=[events.append])
+    assert [event.reason for event in of(events, ChildExited)] == [Shutdown()]
+    assert of(events, ShutdownError) == []
+
+
+async def test_one_that_the_child_ends_itself_hides_no_other_that_was_cut_off(autojump_clock):
+    async def cleans():
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup_scope() as scope:
+                scope.cancel()
+                await trio.sleep(1)
+            with cleanup_scope():
+                await trio.sleep(100)
+
+    events: list[object] = []
+    assert await stopped(Child(cleans, id="c", shutdown=3), telemetry=[events.append]) == pytest.approx(3)
+    assert [event.reason for event in of(events, ShutdownError)] == [Killed()]
+
+
+async def test_one_used_in_mid_life_leaves_the_full_time_after_a_later_request_to_stop(autojump_clock):
+    done = []
+
+    async def connections():
+        for _ in range(3):
+            with cleanup_scope():
+                await trio.sleep(0.5)
+        try:
+            await trio.sleep_forever()
+        finally:
+            for _ in range(2):
+                with cleanup_scope():
+                    await trio.sleep(1.5)
+                    done.append("cleaned up")
+            with cleanup_scope():
+                await trio.sleep(100)
+                done.append("not here")
+
+    events: list[object] = []
+    assert await stopped(Child(connections, id="c", shutdown=4), telemetry=[events.append]) == pytest.approx(4)
+    assert done == ["cleaned up", "cleaned up"]
+    assert [event.reason for event in of(events, ChildExited)] == [Killed()]
+
+
+async def test_a_request_to_stop_in_the_middle_of_a_cleanup_lengthens_no_later_scope_either(autojump_clock):
+    ends = []
+
+    async def cleans():
+        for _ in range(2):
+            with cleanup_scope():
+                await trio.sleep(100)
+            ends.append(trio.current_time() - before)
+
+    async with open_supervisor(Supervisor([Child(cleans, id="c", shutdown=5, restart="temporary")])) as supervisor:
+        before = trio.current_time()
+        await trio.sleep(4)
+        await supervisor.terminate_child("c")
+    assert ends == [pytest.approx(5, abs=0.01)] * 2
+
+
 async def test_outside_of_a_child_there_is_none():
     with pytest.raises(NotInAChild), cleanup_scope():
         pytest.fail("entered")
