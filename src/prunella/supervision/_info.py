@@ -42,7 +42,7 @@ class ChildInfo:
     _life: Life | None = attrs.field(eq=False, repr=False, alias="current")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class ChildCounts:
     """How many children a supervisor has.
 

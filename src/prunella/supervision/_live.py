@@ -51,8 +51,8 @@ class LiveSupervisor:
     """
 
     __slots__ = (
-        "_over_waiters", "core", "ending", "extra_arguments", "handle", "life", "nursery", "path", "root_slot", "spec",
-        "tree", "unresponsive",
+        "_over_waiters", "core", "ending", "extra_arguments", "former", "handle", "life", "nursery", "path",
+        "root_slot", "spec", "tree", "unresponsive",
     )  # fmt: skip
 
     nursery: trio.Nursery
@@ -68,6 +68,7 @@ class LiveSupervisor:
         self.extra_arguments: tuple[Any, ...] = getattr(spec, "extra_arguments", ())
         self.ending: Ending | None = None
         self.unresponsive: dict[HostedLife, None] = {}
+        self.former: list[LiveSupervisor] = []
         self._over_waiters: dict[trio.lowlevel.Task, None] = {}
         self.core = spec._core(self)
         self.handle = spec._handle(self)
@@ -118,10 +119,18 @@ class LiveSupervisor:
             trio.lowlevel.reschedule(task)
         self._over_waiters.clear()
         if self.life is not None:
+            host = self.life.host
+            if self.unresponsive or self.former:
+                host.former = [former for former in host.former if former.left_over()]
+                host.former.append(self)
             self.life.concluded(ending)
         else:
             self.rest_all()
             self.tree.changed()
+
+    def left_over(self) -> list[HostedLife]:
+        """Its unresponsive lives, and those of supervisors below it that have ended."""
+        return [*self.unresponsive, *(life for former in self.former for life in former.left_over())]
 
     def rest_all(self) -> None:
         """It has ended for good, and so has everything that its spec lists, last things first."""
@@ -179,6 +188,8 @@ class LiveSupervisor:
         self._report(ChildStartFailed, slot, slot.life, failure.reason, logging.ERROR)
 
     def report_shutdown_error(self, slot: Slot, life: Life) -> None:
+        if life in self.unresponsive:
+            return  # That was said, with its stack.
         self._report(ShutdownError, slot, life, life.reason, logging.ERROR)
 
     def report_giving_up(self, slot: Slot, failure: Failure, *, on_child: bool) -> None:

@@ -16,7 +16,7 @@ from ._records import Slot
 __all__ = ["TreeNode", "render", "tree"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class TreeNode:
     """One child of a tree, and what stands below it.
 
@@ -30,7 +30,7 @@ class TreeNode:
     info: ChildInfo
     children: tuple[TreeNode, ...]
     unresponsive: tuple[ChildInfo, ...]
-    taken: float
+    taken: float = 0.0
 
     @property
     def id(self) -> str:
@@ -76,7 +76,7 @@ def _node(slot: Slot, live: LiveSupervisor | None, now: float) -> TreeNode:
         children = tuple(_node(child, _live_of(child), now) for child in live.core.slots())
         unresponsive = tuple(
             attrs.evolve(picture(life.slot), life=life.number, started=life.value, current=life)
-            for life in live.unresponsive
+            for life in live.left_over()
         )
     return TreeNode(info=picture(slot), children=children, unresponsive=unresponsive, taken=now)
 

@@ -11,7 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._errors import AlreadyRegistered, InvalidSpec, NotRegistered
 from ._info import ChildInfo, picture
-from ._life import HostedLife, TaskLife, acting_life
+from ._life import HostedLife, TaskLife, acting_life, reading_life
 from ._policies import check_choice
 
 __all__ = ["Entry", "Keys", "Registry", "RegistryEvent"]
@@ -186,7 +186,7 @@ class Registry(Generic[Key]):
         Raises:
             NotInAChild: no owner was given, and the caller runs in no child.
         """
-        life = acting_life("Registry.keys()") if owner is None else owner._life
+        life = reading_life("Registry.keys()") if owner is None else owner._life
         held = self._held.get(life, ())  # type: ignore[call-overload]  # what holds nothing is not in there
         return tuple(key for _, key in held)
 
@@ -200,7 +200,7 @@ class Registry(Generic[Key]):
         Raises:
             NotInAChild: no owner was given, and the caller runs in no child.
         """
-        life = acting_life("Registry.values()") if owner is None else owner._life
+        life = reading_life("Registry.values()") if owner is None else owner._life
         return tuple(value for holder, value in self._entries.get(_strict(key), ()) if holder is life)
 
     def count(self) -> int:

@@ -19,7 +19,7 @@ from ._dynamic_core import DynamicCore
 from ._errors import InvalidSpec, SupervisionError, SupervisorStopped
 from ._handle import DynamicHandle
 from ._info import ChildInfo, picture
-from ._life import HostedLife, TaskLife
+from ._life import HostedLife, TaskLife, current_life
 from ._live import LiveSupervisor
 from ._policies import (
     Backoff,
@@ -262,6 +262,9 @@ class TaskHandle(DynamicHandle):
     def _begin(
         self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> tuple[LiveSupervisor, _Job, HostedLife]:
+        life = current_life()
+        if life is not None:
+            life.check_fresh("a task's start")
         live = self._running()
         job = _Job(function, args, live.spec.task_shutdown)
         request = Request(Verb.START, job)
@@ -269,9 +272,9 @@ class TaskHandle(DynamicHandle):
         if request.error is not None:
             raise request.error
         assert request.slot is not None
-        life = request.slot.life
-        assert isinstance(life, HostedLife)
-        return live, job, life
+        started = request.slot.life
+        assert isinstance(started, HostedLife)
+        return live, job, started
 
 
 class TaskResults(Generic[Item, Result]):

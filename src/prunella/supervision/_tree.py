@@ -69,6 +69,7 @@ class Tree:
         self._opener: trio.lowlevel.Task | None = None
         self._nursery_manager: Any = None
         self._done = trio.Event()
+        self.inner: dict[Tree, None] = {}
         self.root = LiveSupervisor(self, spec, "", None)
 
     # What happens in the tree.
@@ -134,6 +135,7 @@ class Tree:
             parent.subtrees = {}
         parent.subtrees[self] = None
         parent.host.tree.task_begins()
+        parent.host.tree.inner[self] = None
         opened = trio.Event()
         parent.host.nursery.start_soon(self._keep, opened, name=f"supervisor {self.root.spec.id}")
         with trio.CancelScope(shield=True):
@@ -149,6 +151,7 @@ class Tree:
                     opened.set()
                     await self._done.wait()
         finally:
+            self.parent.host.tree.inner.pop(self, None)
             self.parent.host.tree.task_ends()
 
     async def boot(self) -> None:
@@ -246,12 +249,18 @@ class Tree:
     def _warn(self) -> None:
         assert self._closing_since is not None
         now = trio.current_time()
-        event = StillStopping(
-            time=now, waiting_for=tuple(_still_running(self.root))[:10], seconds=now - self._closing_since
-        )
+        event = StillStopping(time=now, waiting_for=tuple(self.still_running())[:10], seconds=now - self._closing_since)
         level = logging.WARNING
         self.reporter.report(event, level if self.reporter.log.wants("", level, now) else None)
         self.service.call_at(now + _SECONDS_BETWEEN_WARNINGS, self._warn)
+
+    def still_running(self) -> list[str]:
+        """The paths of what keeps it from ending, trees that were opened inside its children included."""
+        paths = _still_running(self.root)
+        for inner in self.inner:
+            assert inner.parent is not None
+            paths += [f"{inner.parent.path}/{path}" for path in inner.still_running()]
+        return paths
 
     def _abandon(self) -> None:
         self._warn()
@@ -262,7 +271,7 @@ class Tree:
 
 def _still_running(live: LiveSupervisor) -> list[str]:
     """The paths of the workers that keep a tree from ending."""
-    paths = [life.path for life in live.unresponsive]
+    paths = [life.path for life in live.left_over()]
     for life in live.core.lives():
         if isinstance(life, SupervisorLife):
             paths += _still_running(life.live)

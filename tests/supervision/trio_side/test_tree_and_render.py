@@ -138,6 +138,16 @@ async def test_counts(autojump_clock):
         assert supervisor.count_children() == ChildCounts(specs=4, active=2, supervisors=1, workers=3)
 
 
+async def test_pictures_can_be_made_in_the_order_of_their_fields(autojump_clock):
+    assert ChildCounts(2, 1, 0, 2) == ChildCounts(specs=2, active=1, supervisors=0, workers=2)
+    async with open_supervisor(Supervisor([Child(forever, id="a")])) as supervisor:
+        assert supervisor.count_children() == ChildCounts(1, 1, 0, 1)
+        info = supervisor.get_child("a")
+        node = TreeNode(info, (), (info,))
+        assert (node.info, node.children, node.unresponsive) == (info, (), (info,))
+        assert (node.id, node.state, node.kind, node.restarts) == ("a", "running", "worker", 0)
+
+
 async def test_restarts_count_those_by_the_supervisor_alone(autojump_clock):
     events = {"a": trio.Event(), "b": trio.Event()}
 

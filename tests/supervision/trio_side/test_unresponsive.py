@@ -11,13 +11,15 @@ from functools import partial
 import pytest
 import trio
 import trio.lowlevel
-from tests.supervision.trio_side.children import deaf, forever, of, outcome_of, steady, tidy, until
+from tests.supervision.trio_side.children import crash_when, deaf, forever, of, outcome_of, steady, tidy, until
 
+from prunella import open_runtime
 from prunella.supervision import (
     Child,
     ChildExited,
     ChildInfo,
     ChildNotFound,
+    ChildStarted,
     DynamicSupervisor,
     Killed,
     Registry,
@@ -27,6 +29,7 @@ from prunella.supervision import (
     StillStopping,
     SupervisionError,
     Supervisor,
+    TaskSupervisor,
     Unresponsive,
     cleanup_scope,
     monitor,
@@ -74,6 +77,30 @@ async def test_it_is_reported_once_and_its_real_end_not_at_all(autojump_clock, r
         release.set()
         await trio.sleep(1)
         assert len(events) == number
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("shutdown", [1, 0, "brutal_kill"])
+@pytest.mark.parametrize("restart", ["permanent", "temporary"])
+async def test_it_is_reported_as_nothing_else(autojump_clock, release, dynamic, shutdown, restart):
+    events: list[object] = []
+    child = Child(deaf, release, id="deaf", shutdown=shutdown, restart=restart)
+    async with open_supervisor(DynamicSupervisor() if dynamic else Supervisor([]), telemetry=[events.append]) as s:
+        await s.start_child(child)
+        await s.terminate_child("deaf")
+        assert [type(event) for event in events] == [ChildStarted, Unresponsive, ChildExited]
+        release.set()
+
+
+async def test_a_deaf_member_of_a_group_that_is_restarted_is_reported_as_nothing_else(autojump_clock, release):
+    broken = trio.Event()
+    events: list[object] = []
+    children = [Child(deaf, release, id="deaf", shutdown=1), Child(crash_when, broken, id="bad", restart="transient")]
+    async with open_supervisor(Supervisor(children, strategy="one_for_all"), telemetry=[events.append]):
+        broken.set()
+        await until(lambda: of(events, Unresponsive))
+        assert of(events, ShutdownError) == []
+        release.set()
 
 
 async def test_an_unresponsive_life_that_crashes_at_last_touches_nobody(autojump_clock, release):
@@ -215,7 +242,9 @@ class Stale:
         self.go_on = trio.Event()
         self.results: dict[str, object] = {}
         self.supervisor = None
+        self.tasks = None
         self.spawned = False
+        self.done = False
 
     async def __call__(self) -> None:
         self.registry.register("name", "value")
@@ -248,7 +277,12 @@ class Stale:
             "restart_child": lambda: supervisor.restart_child("other"),
             "delete_child": lambda: supervisor.delete_child("other"),
             "stop": lambda: supervisor.stop(),
+            "start_soon": partial(plain, lambda: self.tasks.start_soon(forever)),
+            "run": lambda: self.tasks.run(forever),
+            "map": self.map,
             "lookup": partial(plain, lambda: registry.lookup("name")),
+            "keys": partial(plain, registry.keys),
+            "values": partial(plain, lambda: registry.values("name")),
             "whereis": partial(plain, lambda: registry.whereis("name")),
             "count": partial(plain, registry.count),
             "which_children": partial(plain, supervisor.which_children),
@@ -258,6 +292,11 @@ class Stale:
         }
         for name, call in calls.items():
             self.results[name] = await outcome_of(call)
+        self.done = True
+
+    async def map(self):
+        async with self.tasks.map(trio.sleep, [0], max_concurrency=1) as results:
+            return [result async for result in results]
 
 
 @pytest.mark.parametrize("spawned", [False, True], ids=["itself", "a task it spawned"])
@@ -265,24 +304,28 @@ async def test_it_is_refused_under_its_old_identity_and_may_read(autojump_clock,
     checked = False
     stale = Stale()
     stale.spawned = spawned
-    spec = Supervisor([Child(stale, id="stale", shutdown=1), Child(forever, id="other")])
+    spec = Supervisor([Child(stale, id="stale", shutdown=1), Child(forever, id="other"), TaskSupervisor(id="tasks")])
     async with open_supervisor(spec) as supervisor:
         stale.supervisor = supervisor
+        stale.tasks = supervisor.get_child("tasks").started
         other = supervisor.get_child("other")
         await supervisor.terminate_child("stale")
         stale.go_on.set()
-        await until(lambda: len(stale.results) == 16)
+        await until(lambda: stale.done)
         refused = [
             "register", "unregister", "update_value", "cleanup_scope", "start_child", "terminate_child",
-            "restart_child", "delete_child", "stop",
+            "restart_child", "delete_child", "stop", "start_soon", "run", "map",
         ]  # fmt: skip
         for name in refused:
             assert isinstance(stale.results[name], StaleLife), name
+        assert stale.tasks.which_children() == ()
         assert stale.results["lookup"] == ()
+        assert stale.results["keys"] == ()
+        assert stale.results["values"] == ()
         assert stale.results["whereis"] is None
         assert stale.results["count"] == 0
-        assert [info.id for info in stale.results["which_children"]] == ["stale", "other"]
-        assert stale.results["count_children"].specs == 2
+        assert [info.id for info in stale.results["which_children"]] == ["stale", "other", "tasks"]
+        assert stale.results["count_children"].specs == 3
         assert stale.results["get_child"].life == other.life
         assert stale.results["tree"].id == "supervisor"
         assert supervisor.get_child("other").life == other.life
@@ -459,6 +502,107 @@ async def test_the_block_of_a_tree_inside_a_child_does_not_wait(autojump_clock, 
             nursery.start_soon(trio.sleep, 20)
             nursery.start_soon(release_after, release, 20)
         assert trio.current_time() - before == pytest.approx(28, abs=0.1)
+
+
+def unresponsive_in(node):
+    """The ids and lives that a picture lists as unresponsive, at any depth."""
+    own = [(info.id, info.life) for info in node.unresponsive]
+    return own + [pair for child in node.children for pair in unresponsive_in(child)]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("how", ["terminated", "deleted", "started again", "restarted"])
+async def test_the_tree_lists_it_also_when_its_supervisor_has_ended(autojump_clock, release, how, depth):
+    async def deaf_once():
+        if started:
+            await trio.sleep_forever()
+        started.append(True)
+        await deaf(release)
+
+    async def breaks():
+        await breaking[-1].wait()
+        raise ValueError
+
+    started: list[bool] = []
+    breaking = [trio.Event()]
+    spec = Supervisor([Child(deaf_once, id="deaf", shutdown=1), Child(breaks)], id="0", max_restarts=0)
+    for level in range(1, depth + 1):
+        spec = Supervisor([spec], id=str(level), max_restarts=0 if level < depth else 3)
+    async with open_supervisor(spec) as supervisor:
+        name = str(depth - 1)
+        inner = supervisor.supervisor(name)
+        life = (inner if depth == 1 else inner.supervisor("0")).get_child("deaf").life
+        if how == "restarted":
+            breaking.append(trio.Event())
+            breaking[0].set()
+            await until(lambda: supervisor.get_child(name).restarts == 1)
+        else:
+            await supervisor.terminate_child(name)
+            if how == "deleted":
+                await supervisor.delete_child(name)
+            elif how == "started again":
+                await supervisor.restart_child(name)
+        assert unresponsive_in(tree(supervisor)) == [("deaf", life)]
+        release.set()
+        await trio.sleep(0.1)
+        assert unresponsive_in(tree(supervisor)) == []
+
+
+async def test_lives_that_several_lives_of_a_supervisor_left_behind_are_all_listed(autojump_clock, release):
+    child = Child(deaf, release, id="deaf", shutdown=1, restart="temporary")
+    async with open_supervisor(Supervisor([Supervisor([child], id="inner")])) as supervisor:
+        lives = []
+        for _ in range(3):
+            lives.append(supervisor.supervisor("inner").get_child("deaf").life)
+            await supervisor.terminate_child("inner")
+            await supervisor.restart_child("inner")
+        assert unresponsive_in(tree(supervisor)) == [("deaf", life) for life in lives]
+        release.set()
+        await trio.sleep(0.1)
+        assert unresponsive_in(tree(supervisor)) == []
+
+
+async def test_the_block_says_that_it_waits_for_what_a_former_supervisor_left_behind(autojump_clock, release):
+    events: list[object] = []
+    spec = Supervisor([Supervisor([Child(deaf, release, id="deaf", shutdown=1)], id="inner")])
+    async with trio.open_nursery() as nursery:
+        async with open_supervisor(spec, telemetry=[events.append]) as supervisor:
+            await supervisor.terminate_child("inner")
+            await supervisor.delete_child("inner")
+            nursery.start_soon(release_after, release, 25)
+    assert [event.waiting_for for event in of(events, StillStopping)] == [("inner/deaf",)] * 2
+
+
+@pytest.mark.parametrize("ended_before", [True, False], ids=["its child has ended", "its child is being stopped"])
+async def test_the_block_says_that_it_waits_for_a_tree_inside_a_child(autojump_clock, release, ended_before):
+    async def opens():
+        async with open_supervisor(Supervisor([Child(deaf, release, id="deaf", shutdown=1)], id="own")):
+            await trio.sleep_forever()
+
+    events: list[object] = []
+    async with trio.open_nursery() as nursery:
+        spec = Supervisor([Supervisor([Child(opens, id="opens")], id="inner")])
+        async with open_supervisor(spec, telemetry=[events.append]) as supervisor:
+            await trio.sleep(1)
+            if ended_before:
+                await supervisor.terminate_child("inner")
+            nursery.start_soon(release_after, release, 25)
+    assert [event.waiting_for for event in of(events, StillStopping)] == [("inner/opens/deaf",)] * 2
+
+
+async def test_a_runtime_shows_what_a_former_supervisor_left_behind_and_says_that_it_waits_for_it(
+    autojump_clock, release
+):
+    events: list[object] = []
+    spec = Supervisor([Supervisor([Child(deaf, release, id="deaf", shutdown=1)], id="inner")], id="top")
+    async with trio.open_nursery() as nursery:
+        async with open_runtime(spec, telemetry=[events.append]) as runtime:
+            top = runtime.supervisor.supervisor("top")
+            await top.terminate_child("inner")
+            assert [id for id, _ in unresponsive_in(runtime.tree())] == ["deaf"]
+            nursery.start_soon(release_after, release, 15)
+    (event,) = of(events, StillStopping)
+    assert [path.rsplit("/", 2)[-2:] for path in event.waiting_for] == [["inner", "deaf"]]
 
 
 async def release_after(release, seconds):
