@@ -184,8 +184,13 @@ class SupervisorHandle:
         life = current_life()
         if life is not None:
             life.check_fresh("stop()")
+        had_ended = live.ending is not None
         live.core.stop(reason)
-        await live.wait_over()
+        if live.ending is not None and not had_ended:
+            # It has ended on the spot, and with it the block, if this is in one; the call returns all the same.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await live.wait_over()
 
     @enable_ki_protection
     async def wait_stopped(self) -> ExitReason:

@@ -127,7 +127,11 @@ class Block:
             return True
         if conclusion is raised:
             return False
-        raise conclusion
+        context = conclusion.__context__
+        try:
+            raise conclusion
+        finally:
+            conclusion.__context__ = context  # Python has put the exception at hand there.
 
 
 async def run(

@@ -14,7 +14,7 @@ from trio.lowlevel import enable_ki_protection
 from ..telemetry import Listeners
 from ._core import start_failed
 from ._errors import SupervisorFailed
-from ._life import HostedLife, TaskLife, acting_life, current_life
+from ._life import HostedLife, TaskLife, acting_life, current_life, interrupt_in
 from ._live import LiveSupervisor, SupervisorLife
 from ._reasons import Crashed, Shutdown
 from ._reports import Reporter, StillStopping
@@ -168,8 +168,9 @@ class Tree:
             error: what the block, or the boot, raised.
         """
         self._closing_since = trio.current_time()
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.interrupted(error)
+        interrupt = None if error is None else interrupt_in(error)
+        if interrupt is not None:
+            self.interrupted(interrupt)
         else:
             self.root.core.stop(Shutdown())
         self.service.call_at(self._closing_since + _SECONDS_BETWEEN_WARNINGS, self._warn)
@@ -281,10 +282,6 @@ def _still_running(live: LiveSupervisor) -> list[str]:
 
 
 def _put_behind(error: BaseException, other: BaseException) -> None:
-    """Puts `other` at the end of the chain of contexts of `error`."""
-    seen = {id(other)}
-    while error.__context__ is not None and id(error) not in seen:
-        seen.add(id(error))
-        error = error.__context__
-    if id(error) not in seen:
-        error.__context__ = other
+    """Makes `other`, which is new, the context of `error`, and what was it before the context of `other`."""
+    other.__context__ = error.__context__
+    error.__context__ = other

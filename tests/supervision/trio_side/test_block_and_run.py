@@ -36,6 +36,7 @@ from prunella.supervision import (
     Supervisor,
     SupervisorFailed,
     SupervisorStopped,
+    TaskSupervisor,
     open_supervisor,
     tree,
 )
@@ -217,6 +218,42 @@ async def test_a_block_that_stops_its_own_supervisor_goes_on_until_its_next_chec
     assert await supervisor.wait_stopped() == Shutdown()
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Supervisor([]),
+        Supervisor([Supervisor([], id="inner")]),
+        Supervisor([Child(finish, restart="temporary")]),
+        DynamicSupervisor(),
+        TaskSupervisor(),
+    ],
+    ids=["empty", "nested", "ended", "dynamic", "tasks"],
+)
+async def test_stop_returns_in_the_block_also_when_there_is_nothing_to_wait_for(autojump_clock, spec):
+    went_on = False
+    async with open_supervisor(spec) as supervisor:
+        await trio.sleep(1)
+        await supervisor.stop(Shutdown("enough"))
+        went_on = True
+        await trio.sleep_forever()
+    assert went_on
+    assert await supervisor.wait_stopped() == Shutdown("enough")
+
+
+async def test_stop_that_ends_at_once_lets_others_run(autojump_clock):
+    """It is a checkpoint."""
+    journal = []
+
+    async def other():
+        journal.append("other")
+
+    async with trio.open_nursery() as nursery, open_supervisor(Supervisor([])) as supervisor:
+        nursery.start_soon(other)
+        await supervisor.stop()
+        journal.append("stopped")
+    assert sorted(journal) == ["other", "stopped"]
+
+
 async def test_an_error_of_the_block_comes_out_as_it_is_after_the_tree_has_stopped(autojump_clock):
     journal: list[str] = []
     error = ValueError("mine")
@@ -257,12 +294,41 @@ async def test_giving_up_is_the_context_of_what_the_cancelled_block_raises(autoj
                 await trio.sleep_forever()
             finally:
                 raise KeyError("mine")
-    chain = []
-    error = caught.value.__context__
-    while error is not None:
-        chain.append(type(error))
-        error = error.__context__
-    assert SupervisorFailed in chain
+    assert isinstance(caught.value.__context__, SupervisorFailed)
+    assert isinstance(caught.value.__context__.__context__, trio.Cancelled)  # what was the context before
+
+
+async def test_so_it_is_when_the_block_hides_where_its_error_comes_from(autojump_clock):
+    event = trio.Event()
+    with pytest.raises(KeyError) as caught:
+        async with open_supervisor(Supervisor([Child(crash_when, event, id="bad")], max_restarts=0)):
+            event.set()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                raise KeyError("mine") from None
+    assert isinstance(caught.value.__context__, SupervisorFailed)
+
+
+async def test_so_it_is_when_the_block_raises_a_group(autojump_clock):
+    """A task in a nursery of the block raises while it is cancelled together with the block."""
+
+    async def bad_cleanup():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("mine")
+
+    event = trio.Event()
+    spec = Supervisor([Child(crash_when, event, id="bad")], max_restarts=0)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_supervisor(spec), trio.open_nursery() as nursery:
+            nursery.start_soon(bad_cleanup)
+            await some_steps()
+            event.set()
+            await trio.sleep_forever()
+    assert [type(error) for error in caught.value.exceptions] == [KeyError]
+    assert isinstance(caught.value.__context__, SupervisorFailed)
 
 
 async def test_a_block_that_swallows_its_cancellation_still_hears_of_giving_up(autojump_clock):

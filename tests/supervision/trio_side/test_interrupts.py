@@ -157,6 +157,23 @@ def test_an_interrupt_in_the_block_stops_all_in_order_and_comes_out_bare(error):
 
 
 @errors
+@pytest.mark.parametrize("place", [at_once, in_a_group])
+def test_an_interrupt_in_a_nursery_inside_the_block_comes_out_bare(error, place):
+    journal: list[str] = []
+
+    async def main():
+        async with open_supervisor(Supervisor([Child(tidy, journal, n, 1, id=n) for n in "ab"])):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(place, error)
+                await trio.sleep_forever()
+
+    with pytest.raises(type(error)) as caught:
+        run(main)
+    assert caught.value is error
+    assert journal == ["+a", "+b", "?b", "-b", "?a", "-a"]
+
+
+@errors
 def test_an_interrupt_in_a_child_of_a_dynamic_supervisor(error):
     journal: list[str] = []
 
