@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from prunella.agents import Agent, AgentNotFound, Emit, Rejected, RestoreFailed, Turn, migrate, on, replay
 from prunella.agents._turns import changed_fields, take_turn
 from prunella.conversion import ConversionError
 from prunella.errors import InvalidArgument
+from prunella.runtime import AgentSpec, open_runtime
 from prunella.signals import Signal
 from prunella.storage import (
     AgentKey,
@@ -36,6 +39,7 @@ from prunella.storage import (
     state_at,
 )
 from prunella.storage import replay as replay_stored
+from prunella.testing.storage import FaultyStorage
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 KEY = AgentKey("default", None, "desk")
@@ -110,7 +114,8 @@ async def test_state_at_tells_every_past_state(storage: Storage) -> None:
             assert await state_at(storage, Desk, "desk", until=moment) == desk(sequence)
         assert await state_at(storage, Desk, "desk") == desk(7)
         assert await state_at(storage, Desk, "desk", until=100) == desk(7)
-        assert await state_at(storage, Desk, "desk", until=NOW - timedelta(days=1)) == Desk()
+        with pytest.raises(AgentNotFound):
+            await state_at(storage, Desk, "desk", until=NOW - timedelta(days=1))
 
 
 async def test_a_storage_that_is_not_open_is_opened_for_it(storage: Storage) -> None:
@@ -389,6 +394,58 @@ async def test_a_reader_makes_no_database_and_repairs_none(tmp_path: Path, conte
         async with SQLiteStorage(path, read_only=True):
             pass
     assert files_in(tmp_path) == ({} if content is None else {"agents.db": content})
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+async def test_who_reads_where_nothing_is_makes_nothing(tmp_path: Path, is_wrapped: bool) -> None:
+    path = tmp_path / "agents.db"
+    storage: Any = SQLiteStorage(path)
+    if is_wrapped:
+        storage = FaultyStorage(storage)
+    for read in (
+        lambda: state_at(storage, Desk, "desk"),
+        lambda: anext(history(storage, Desk, "desk")),
+        lambda: anext(replay_stored(storage, Desk, "desk")),
+    ):
+        with pytest.raises(StorageUnavailable, match=re.escape(str(path))):
+            await read()
+    assert files_in(tmp_path) == {}
+    assert not storage.is_open
+
+
+async def test_a_file_that_is_no_database_is_not_tried_again_later(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content := b"milk, bread, and all that we need else" * 100)
+    with pytest.raises(StorageError, match=r"notes\.txt.*not a database") as failed:
+        await state_at(SQLiteStorage(path), Desk, "desk")
+    assert not isinstance(failed.value, StorageUnavailable)
+    assert files_in(tmp_path) == {"notes.txt": content}
+
+
+async def test_before_its_first_start_there_was_no_such_agent(autojump_clock: trio.abc.Clock) -> None:
+    storage = MemoryStorage()
+    begun = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    async with open_runtime(AgentSpec(Started, "a", state={"count": 7}), storage=storage, epoch=begun) as runtime:
+        await trio.sleep(10)
+        await runtime.ref("a").call("add")
+        with pytest.raises(AgentNotFound):
+            await runtime.state_at("a", until=begun - timedelta(seconds=1))
+    for until, count in ((begun, 7), (begun + timedelta(seconds=5), 7), (begun + timedelta(seconds=11), 8), (0, 7)):
+        assert (await state_at(storage, Started, "a", until=until)).count == count
+    with pytest.raises(AgentNotFound) as failed:
+        await state_at(storage, Started, "a", until=begun - timedelta(seconds=1))
+    assert failed.value.address.id == "a"
+    assert [entry async for entry in history(storage, Started, "a", until=begun - timedelta(seconds=1))] == []
+
+
+class Started(Agent, name="started", durable=True):
+    """Begins with what it is given."""
+
+    count: int = 0
+
+    @on("add")
+    def add(self) -> Any:
+        return self.set(count=self.count + 1)
 
 
 def files_in(directory: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from ..errors import InvalidArgument
 from ._commit import Commit, Snapshot
 from ._errors import HistoryGone
 from ._key import AgentKey, about
-from ._opened import opened
+from ._opened import opened_to_read
 from ._recording import MIGRATED, agent_of, restored_state, turn_of
 from ._storage import Storage, check_storage
 
@@ -59,14 +59,15 @@ async def state_at(
         until: the last turn that counts, the first being 1, or an aware time; by default all do.
 
     Raises:
-        AgentNotFound: no such agent is stored.
+        AgentNotFound: no such agent is stored, or there was none at that time.
         HistoryGone: that is kept no longer.
         RestoreFailed: what is stored cannot be read, or is of another type.
+        StorageError: the storage cannot be opened. One that is not there is not made.
         InvalidArgument: `until` is neither, or `storage` is no storage.
     """
     check_storage("state_at", storage)
     _check("state_at", until)
-    async with opened(storage):
+    async with opened_to_read(storage):
         return await past_state(storage, agent_class, AgentKey(runtime, partition, id), until)
 
 
@@ -75,11 +76,17 @@ async def past_state(storage: Storage, agent_class: type[A], key: AgentKey, unti
     _check("state_at", until)
     await _check_stored(storage, agent_class, key)
     snapshot = await storage.snapshot(key, until=until)
+    was_there = snapshot is not None or not isinstance(until, datetime)
+    if not was_there:  # or the clock was set back since its first start
+        snapshot = await storage.snapshot(key, until=0)
     version, state = restored_state(snapshot, ())
     start = 0 if snapshot is None else snapshot.sequence
     async with aclosing(_commits(storage, key, start, until)) as commits:
         async for commit in commits:
+            was_there = True
             version, state = _with(version, state, commit)
+    if not was_there:
+        raise about(AgentNotFound(key.id), key)
     return _agent(agent_class, key, version, state)
 
 
@@ -108,6 +115,7 @@ async def history(
         AgentNotFound: no such agent is stored.
         HistoryGone: `since` is kept no longer, or nothing up to `until` is.
         RestoreFailed: what is stored cannot be read, or is of another type.
+        StorageError: the storage cannot be opened. One that is not there is not made.
         InvalidArgument: `since` or `until` is neither, or `storage` is no storage.
     """
     key = AgentKey(runtime, partition, id)
@@ -115,7 +123,7 @@ async def history(
     _check("history", until)
     if since is not None and (not isinstance(since, int) or isinstance(since, bool) or since < 1):
         raise InvalidArgument("history", "since", "the number of a turn, or None", since)
-    async with opened(storage):
+    async with opened_to_read(storage):
         await _check_stored(storage, agent_class, key)
         base = await storage.snapshot(key, until=0 if since is None else since - 1)
         if base is None and since is None:

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final, TypeVar, final
 
 import trio
 
 from ..errors import InvalidArgument
+from ._errors import StorageUnavailable
 from ._storage import Storage
 
-__all__ = ["opened"]
+__all__ = ["opened", "opened_to_read"]
 
 S = TypeVar("S", bound=Storage)
 
@@ -91,6 +93,21 @@ async def _close(storage: Storage, use: _Use) -> None:
         if not use.users:
             with suppress(AttributeError):
                 delattr(storage, _USE)
+
+
+@asynccontextmanager
+async def opened_to_read(storage: S) -> AsyncIterator[S]:
+    """The same, for somebody who only reads: nothing is made where nothing is.
+
+    Raises:
+        StorageUnavailable: it is closed, and keeps things in a file that is not there.
+        StorageError: it cannot be opened.
+    """
+    path = getattr(storage, "path", None)
+    if isinstance(path, Path) and not storage.is_open and not path.exists():
+        raise StorageUnavailable(f"there is no database {path}")
+    async with opened(storage):
+        yield storage
 
 
 def _in_use(storage: Storage) -> InvalidArgument:

@@ -80,7 +80,8 @@ async def replay(
         AgentNotFound: no such agent is stored.
         HistoryGone: `since` is kept no longer.
         RestoreFailed: what is stored cannot be read, or is of another type.
-        InvalidArgument: `since` or `until` is neither.
+        StorageError: the storage cannot be opened. One that is not there is not made.
+        InvalidArgument: `since` or `until` is neither, or `storage` is no storage.
     """
     past = history(storage, agent_class, id, partition=partition, runtime=runtime, since=since, until=until)
     async with aclosing(past) as entries:

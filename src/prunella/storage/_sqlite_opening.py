@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from ._errors import StorageUnavailable
+from ._errors import StorageError, StorageUnavailable
 from ._sqlite_schema import check, set_up
 
 __all__ = ["connect", "connect_to_read"]
@@ -19,13 +19,15 @@ _LARGEST_LOG: Final = 64 << 20  # bytes; what is beyond is given back at the nex
 
 _PATIENCE: Final = 5.0  # seconds for which others may keep it busy
 
+_NO_DATABASE: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
 
 def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """The writer's connection and the reader's. The database is made if it is not there.
 
     Raises:
         StorageUnavailable: it cannot be opened.
-        StorageError: it is somebody else's, or was made by a newer release.
+        StorageError: it is no database, or somebody else's, or was made by a newer release.
     """
     opened: list[sqlite3.Connection] = []
     try:
@@ -47,7 +49,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
     Raises:
         StorageUnavailable: it cannot be opened.
-        StorageError: it is somebody else's, or was made by another release.
+        StorageError: it is no database, or somebody else's, or was made by another release.
     """
     opened: list[sqlite3.Connection] = []
     try:
@@ -66,5 +68,7 @@ def _connection(database: Path | str, *, uri: bool = False) -> sqlite3.Connectio
 def _give_up(path: Path, opened: list[sqlite3.Connection], error: BaseException) -> None:
     for connection in opened:
         connection.close()
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _NO_DATABASE:
+        raise StorageError(f"{path} cannot be opened: {error}; prunella has not made it, or it is damaged") from error
     if isinstance(error, sqlite3.Error):
         raise StorageUnavailable(f"{path} cannot be opened: {error}") from error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -106,6 +107,12 @@ class FaultyStorage:
     def is_exclusive(self) -> bool:
         """Whether who opened it wants to be its only user."""
         return self.storage.is_exclusive
+
+    @property
+    def path(self) -> Path | None:
+        """Where the other one keeps its file, if it has one."""
+        path = getattr(self.storage, "path", None)
+        return path if isinstance(path, Path) else None
 
     async def __aenter__(self) -> Self:
         await self.open()
