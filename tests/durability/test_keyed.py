@@ -10,9 +10,9 @@ from tests.durability.agents import EPOCH, Heard, Puppet, Task, World, copied, d
 
 from prunella.agents import Agent, AgentStopped, Cron, Emit, Reply, RestoreFailed, Schedule, on
 from prunella.errors import InvalidArgument
-from prunella.runtime import AgentStarted, open_runtime
+from prunella.runtime import AgentStarted, Hibernated, open_runtime
 from prunella.storage import MemoryStorage
-from prunella.supervision import InvalidSpec
+from prunella.supervision import InvalidSpec, Shutdown
 from prunella.testing.storage import Fault, FaultyStorage
 
 both = pytest.mark.parametrize("durable", [True, False])
@@ -302,3 +302,75 @@ async def test_a_crash_starts_its_idle_time_anew() -> None:
 
 
 assert AgentStopped
+
+
+# What a ref says of one that has left.
+
+
+@both
+async def test_what_is_asked_of_one_that_has_left(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        ref = await runtime.keyed(Puppet, idle_timeout=60, durable=durable).get("k")
+        await trio.sleep(100)
+        assert runtime.agents() == ()
+        assert ref.status().state == "hibernated"
+        assert ref.handles("note")
+        assert not ref.handles("nothing")
+        await ref.resume()
+        with pytest.raises(Hibernated) as caught:
+            ref.state()
+        assert caught.value.address == ref.address
+        assert runtime.agents() == ()
+        await ref.suspend()
+        assert ref.status().state == "suspended"
+        await trio.sleep(300)
+        assert ref.status().state == "suspended"
+
+
+async def test_what_needs_no_storage_comes_back_at_once() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        ref = await runtime.keyed(Puppet, idle_timeout=60, durable=False).get("k")
+        await trio.sleep(100)
+        ref.cast_nowait("note", value="x")
+        await trio.sleep(1)
+        assert ref.state().log == ("x",)
+        await trio.sleep(100)
+        assert (await ref.wait_for(lambda state: True)).log == ()
+        stored = await runtime.keyed(Puppet, name="stored", idle_timeout=60, durable=True).get("k")
+        await trio.sleep(100)
+        with pytest.raises(Hibernated):
+            stored.cast_nowait("note", value="x")
+
+
+@both
+async def test_to_leave_is_not_to_stop(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime, trio.open_nursery() as nursery:
+        ref = await runtime.keyed(Puppet, idle_timeout=60, durable=durable).get("k")
+        early = Task(nursery, ref.wait_stopped)
+        await trio.sleep(100)
+        late = Task(nursery, ref.wait_stopped)
+        await ref.call("note", value="x")
+        await trio.sleep(100)
+        assert early.ended_at is None
+        assert late.ended_at is None
+        await ref.stop("enough")
+        await trio.sleep(1)
+        assert early.value == late.value == Shutdown("enough")
+        assert ref.status().state == "stopped"
+        assert await ref.wait_stopped() == Shutdown("enough")
+        await ref.stop()
+
+
+@both
+async def test_whoever_waits_for_the_end_of_one_that_has_left_is_told_when_all_ends(durable: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        async with open_runtime(storage=MemoryStorage()) as runtime:
+            ref = await runtime.keyed(Puppet, idle_timeout=60, durable=durable).get("k")
+            await trio.sleep(100)
+            waiting = Task(nursery, ref.wait_stopped)
+            with trio.move_on_after(1):
+                await ref.wait_stopped()
+                raise AssertionError
+            assert waiting.ended_at is None
+        await trio.sleep(1)
+        assert isinstance(waiting.value, Shutdown)

@@ -45,6 +45,9 @@ class Directory:
         schedules: Schedules
         subscriptions: Subscriptions
 
+        @property
+        def is_closing(self) -> bool: ...
+
     def __init__(self) -> None:
         self.durability: Durability | None = None
         self.keys: dict[str, Keyed[Any]] = {}
@@ -53,6 +56,7 @@ class Directory:
         self._classes: dict[str, type[Agent]] = {}
         self._room: dict[AgentServer, trio.Event] = {}
         self._end_waiters: dict[AgentServer, list[Answer]] = {}
+        self._waiters_asleep: dict[Address, list[Answer]] = {}
 
     def find(self, address: Address) -> AgentServer | None:
         """The server of an address."""
@@ -84,6 +88,27 @@ class Directory:
     def _keyed(self, address: Address) -> Keyed[Any] | None:
         name, slash, key = address.id.partition("/")
         return self.keys.get(name) if slash and key else None
+
+    def has_left(self, address: Address) -> bool:
+        """Whether an agent is not in memory, has not ended for good, and comes back when it is asked for."""
+        server = self.find(address)
+        if server is None:
+            return self.gone(address) is None and self.can_wake(address)
+        return server.is_leaving and self.can_wake(address)
+
+    def class_asleep(self, address: Address) -> type[Agent] | None:
+        """The class of an agent that has left, if it is known."""
+        if self.durability is not None and address in self.durability.sleepers:
+            return dict(self.durability.sleepers.classes()).get(address)
+        keyed = self._keyed(address)
+        return None if keyed is None else keyed.agent
+
+    def wakes_at_once(self, address: Address) -> AgentServer | None:
+        """The server of an agent that comes back without waiting: nothing is stored of it. Else None."""
+        keyed = self._keyed(address) if self.keys else None
+        if keyed is None or self.find(address) is not None or self.sleeps(address):
+            return None
+        return keyed.wakes_at_once(address)
 
     async def awake(self, address: Address) -> AgentServer:
         """The server of an agent, which comes back if it can.
@@ -138,6 +163,8 @@ class Directory:
     def forget_tombstone(self, address: Address) -> None:
         """There never was such an agent."""
         self._tombstones.pop((address.partition, address.id), None)
+        for answer in self._waiters_asleep.pop(address, ()):
+            answer.fail(self.absent(address))
 
     def absent(self, address: Address) -> AgentError:
         """The error about an agent that is not there."""
@@ -206,9 +233,7 @@ class Directory:
         if self._servers.get(key) is server:
             del self._servers[key]
             if not server.is_leaving:
-                self._tombstones[key] = server.ended
-                if len(self._tombstones) > _MOST_TOMBSTONES:
-                    self._tombstones.popitem(last=False)
+                self.ended_for_good(server.address, server.ended)
         if server.spec.subscribe:
             self.subscriptions.remove_agent(server)
         for answer in self._end_waiters.pop(server, ()):
@@ -219,17 +244,35 @@ class Directory:
         self.families.ended(server, server.ended)
         self.reports.ended(server, server.ended)
 
+    def ended_for_good(self, address: Address, reason: ExitReason) -> None:
+        """An agent, in memory or not, does not come back by itself any more."""
+        self._tombstones[address.partition, address.id] = reason
+        if len(self._tombstones) > _MOST_TOMBSTONES:
+            self._tombstones.popitem(last=False)
+        for answer in self._waiters_asleep.pop(address, ()):
+            answer.give(reason)
+
     @enable_ki_protection
     async def wait_ended(self, address: Address) -> ExitReason:
-        """Waits until an agent has ended for good."""
-        server = self.find(address)
-        if server is None:
-            reason = self.gone(address)
-            if reason is None:
-                raise self.absent(address)
-            await trio.lowlevel.checkpoint()
-            return reason
-        return await self.wait_gone(server)
+        """Waits until an agent has ended for good, however often it leaves memory and comes back before."""
+        if not self.has_left(address):
+            server = self.find(address)
+            if server is None:
+                reason = self.gone(address)
+                if reason is None:
+                    raise self.absent(address)
+                await trio.lowlevel.checkpoint()
+                return reason
+            reason = await self.wait_gone(server)
+            if not (server.is_leaving and self.has_left(address)) or self.is_closing:
+                return reason
+        answer = Answer()
+        self._waiters_asleep.setdefault(address, []).append(answer)
+        try:
+            ended: ExitReason = await answer.wait()
+        finally:
+            _without(self._waiters_asleep, address, answer)
+        return ended
 
     @enable_ki_protection
     async def wait_gone(self, server: AgentServer) -> ExitReason:
@@ -242,11 +285,7 @@ class Directory:
         try:
             ended: ExitReason = await answer.wait()
         finally:
-            waiters = self._end_waiters.get(server)
-            if waiters is not None and answer in waiters:
-                waiters.remove(answer)
-                if not waiters:
-                    del self._end_waiters[server]
+            _without(self._end_waiters, server, answer)
         return ended
 
     def agent_address(self, target: Any, partition: str | None) -> Address | None:
@@ -270,3 +309,12 @@ class Directory:
         if address is None:
             raise InvalidArgument(f"runtime {self.name!r}", "agent", "an agent of this runtime, or its id", target)
         return address
+
+
+def _without(waiters: dict[Any, list[Answer]], key: Any, answer: Answer) -> None:
+    """One of them waits no more."""
+    left = waiters.get(key)
+    if left is not None and answer in left:
+        left.remove(answer)
+        if not left:
+            del waiters[key]

@@ -75,10 +75,12 @@ class EffectsRunning(AgentError):
 
 
 class Hibernated(AgentError):
-    """The agent has left memory; its state has to be read from the storage."""
+    """The agent has left memory; the next signal brings it back. A stored state can be read from the storage."""
 
     def __str__(self) -> str:
-        return f"agent {self.address} is hibernated: read its state with runtime.state_at()"
+        return (
+            f"agent {self.address} is hibernated: a signal brings it back; a stored state is read by runtime.state_at()"
+        )
 
 
 def error_of_start(error: BaseException | None) -> Exception | None:

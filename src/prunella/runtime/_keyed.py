@@ -78,9 +78,7 @@ class Keyed(Generic[A]):
 
     async def stop(self, key: str, *, partition: str | None = None) -> None:
         """Stops the agent of a key for good; harmless if it is not there."""
-        address = Address(self._id(key), partition)
-        if self._runtime.find(address) is not None or self._runtime.sleeps(address):
-            await self._runtime.stop_agent(address)
+        await self._runtime.stop_agent(Address(self._id(key), partition))
 
     def keys(self, *, partition: str | None = None) -> tuple[str, ...]:
         """The keys of the agents that are in memory, in the order in which they were started.
@@ -96,6 +94,11 @@ class Keyed(Generic[A]):
 
     # For the runtime.
 
+    @property
+    def agent(self) -> type[A]:
+        """Their class."""
+        return self._agent
+
     def _id(self, key: str) -> str:
         if not isinstance(key, str) or not key:
             raise InvalidArgument(f"keyed agents {self._name!r}", "key", "a non-empty string", key)
@@ -110,6 +113,13 @@ class Keyed(Generic[A]):
             await self._runtime.start_spec(self._spec(address))
         except AlreadyStarted:
             return
+
+    def wakes_at_once(self, address: Address) -> AgentServer | None:
+        """The server of one that has left and is not durable, started now; None if that cannot be now."""
+        spec = self._spec(address)
+        if spec.durability is None:
+            self._runtime.begin_start(spec, lambda error: None)
+        return self._runtime.find(address)
 
     def watch(self, server: AgentServer) -> None:
         """One of them has begun: it leaves when it has had nothing to do for long enough."""

@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..agents import Address, Agent, AgentNotFound, AgentStopped, MailboxFull
+from ..agents._turns import definition_of
 from ..conversion import to_data
 from ..dispatch import DispatchError, Reason
 from ..errors import InvalidArgument
@@ -125,12 +126,13 @@ class AgentRef(Generic[A]):
 
         Raises:
             MailboxFull: there is no room.
+            Hibernated: it has left memory, and what is stored of it would have to be read.
             AgentNotFound: there never was such an agent.
             AgentStopped: it has ended.
             InvalidArgument: the signal is none, or has data twice.
         """
         delivery = Delivery(self._signal(signal_or_type, data, more_data))
-        server = self._server()
+        server = self._open_server() or self._runtime.wakes_at_once(self.address) or self._server()
         if server.effects >= server.spec.effects or not server.offer_nowait(delivery):
             raise server.about(MailboxFull(server.waiting))
 
@@ -234,10 +236,10 @@ class AgentRef(Generic[A]):
             delivery.withdrawn = True
             ask.over = True
             raise
-
-    async def _accept(self, server: AgentServer, delivery: Delivery) -> AgentServer:
         finally:
             server.askers -= 1
+
+    async def _accept(self, server: AgentServer, delivery: Delivery) -> AgentServer:
         while True:
             try:
                 await server.accept_from_outside(delivery)
@@ -285,6 +287,8 @@ class AgentRef(Generic[A]):
             return AgentStatus("hibernated" if is_readable else "quarantined", 0, 0, 0, None)
         if server is None:
             reason = self._runtime.gone(self.address)
+            if reason is None and self._runtime.has_left(self.address):
+                return AgentStatus("hibernated", 0, 0, 0, None)
             if reason is None:
                 raise self._runtime.absent(self.address)
             return AgentStatus("stopped", 0, 0, 0, reason)
@@ -299,7 +303,16 @@ class AgentRef(Generic[A]):
         return AgentStatus(state, server.waiting, server.effects, max(0, server.restarts), server.reason)
 
     def handles(self, signal_type: str) -> bool:
-        """Whether the agent has a handler for signals of a type."""
+        """Whether the agent has a handler for signals of a type.
+
+        Raises:
+            AgentNotFound, AgentStopped: there never was such an agent, or it has ended.
+            Hibernated: it is not in memory, and its class is not known.
+        """
+        if self._open_server() is None and self._runtime.has_left(self.address):
+            agent = self._runtime.class_asleep(self.address)
+            if agent is not None and agent is not Agent:
+                return definition_of(agent).hears(signal_type)
         return self._server().definition.hears(signal_type)
 
     def schedules(self) -> tuple[ScheduleInfo, ...]:
@@ -335,13 +348,14 @@ class AgentRef(Generic[A]):
 
         Raises:
             AgentNotFound, AgentStopped: there never was such an agent, or it ends.
+            Hibernated: it is durable and not in memory. One by key that is not durable comes back for this.
             TooManyWaiters: 10 000 wait for it already.
             InvalidArgument: `predicate` is no plain function.
             Exception: what the predicate raises.
         """
         check_predicate("wait_for()", predicate)
         await trio.lowlevel.checkpoint_if_cancelled()
-        server = self._server()
+        server = self._server() if self._runtime.sleeps(self.address) else await self._awake()
         state = self.state()
         if predicate(state):
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -390,13 +404,14 @@ class AgentRef(Generic[A]):
         await self._runtime.stop_agent(self, reason)
 
     async def suspend(self) -> None:
-        """Lets its signals wait. Running effects go on; what they send waits too."""
-        self._server().suspend()
+        """Lets its signals wait. Running effects go on; what they send waits too. One that has left comes back."""
+        (await self._awake()).suspend()
         await trio.lowlevel.checkpoint()
 
     async def resume(self) -> None:
         """Lets its signals be handled again."""
-        self._server().resume()
+        if self._open_server() is not None or not self._runtime.has_left(self.address):
+            self._server().resume()
         await trio.lowlevel.checkpoint()
 
     # Details.
@@ -424,15 +439,20 @@ class AgentRef(Generic[A]):
             quarantine = self._runtime.quarantine_of(self.address)
             if quarantine is not None:
                 raise quarantine.with_traceback(None)  # the same for many
-            hibernated = Hibernated()
-            hibernated.address = self.address
-            raise hibernated
+            raise self._hibernated()
+        if (server is None or not server.is_open) and self._runtime.has_left(self.address):
+            raise self._hibernated()
         if server is None:
             raise self._runtime.absent(self.address)
         if not server.is_open:
             raise server.stopped_error()
         self._cached = server
         return server
+
+    def _hibernated(self) -> Hibernated:
+        error = Hibernated()
+        error.address = self.address
+        return error
 
     def _watched_life(self) -> Any:
         server = self._runtime.find(self.address)

@@ -314,6 +314,9 @@ class Runtime(StoredAgents):
         """Its supervision tree has ended: nobody will answer any more."""
         for server in tuple(self._servers.values()):
             server.end_for_good(server.reason or Shutdown())
+        for answers in tuple(self._waiters_asleep.values()):
+            for answer in answers:
+                answer.give(Shutdown())
         self.subscriptions.close()
         self.reports.close()
 

@@ -98,11 +98,13 @@ class Starts(Directory):
             server = await self.awake(address)  # so that it ends as others do, and its family hears of it
         if server is None:
             if self.gone(address) is None:
-                raise self.absent(address)
+                if not self.can_wake(address):
+                    raise self.absent(address)
+                self.ended_for_good(address, Shutdown(reason))
             await trio.lowlevel.checkpoint()
             return
         self.begin_stop(server, reason)
-        await self.wait_ended(address)
+        await self.wait_gone(server)
 
     @enable_ki_protection
     async def start_spec(self, spec: AgentSpec[Any]) -> None:
