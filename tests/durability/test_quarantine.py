@@ -58,6 +58,33 @@ async def test_an_agent_whose_state_cannot_be_read_counts_as_started(heard: Hear
         assert len(heard.of(AgentQuarantined)) == 1
 
 
+async def test_its_status_says_why_it_cannot_be_read() -> None:
+    storage = await _stored()
+    _torn(storage)
+    async with open_runtime(Supervisor(puppets("p", "q")), storage=storage) as runtime:
+        reason = runtime.ref("p").status().reason
+        assert isinstance(reason, RestoreFailed)
+        assert "torn" in str(reason)
+        assert runtime.ref("q").status().reason is None
+        storage.faults.clear()
+        await runtime.retry("p")
+        assert runtime.ref("p").status().reason is None
+
+
+async def test_it_cannot_be_hibernated() -> None:
+    storage = await _stored()
+    _torn(storage)
+    async with open_runtime(Supervisor(puppets("p", "q")), storage=storage) as runtime:
+        for force in (False, True):
+            with pytest.raises(RestoreFailed, match="torn"):
+                await runtime.hibernate("p", force=force)
+        assert runtime.ref("p").status().state == "quarantined"
+        storage.faults.clear()
+        await runtime.retry("p")
+        await runtime.hibernate("p")
+        assert runtime.ref("p").status().state == "hibernated"
+
+
 async def test_it_is_read_again_when_somebody_says_that_it_was_repaired() -> None:
     storage = await _stored()
     _torn(storage)
@@ -150,6 +177,7 @@ async def test_sleepers_that_cannot_be_read_are_quarantined_when_they_are_woken(
             with pytest.raises(RestoreFailed):
                 await ref.call("note", value="x")
         assert ref.status().state == "quarantined"
+        assert isinstance(ref.status().reason, RestoreFailed)
         with pytest.raises(RestoreFailed):
             await runtime.thaw(ref)
         storage.faults.clear()

@@ -123,8 +123,10 @@ class Durability:
 
         Raises:
             EffectsRunning: effects of it run, and `force` was not asked for.
-            AgentStopped: it has ended meanwhile.
+            RestoreFailed: its state cannot be read; it stays where that is seen.
         """
+        if server.quarantine is not None:
+            raise server.quarantine.with_traceback(None)  # the same for many
         while not server.is_quiet:
             if server.effects and not force:
                 raise server.about(EffectsRunning(server.effects))

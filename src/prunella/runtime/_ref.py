@@ -10,7 +10,7 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent, AgentNotFound, AgentStopped, MailboxFull
+from ..agents import Address, Agent, AgentNotFound, AgentStopped, MailboxFull, RestoreFailed
 from ..agents._turns import definition_of
 from ..conversion import to_data
 from ..dispatch import DispatchError, Reason
@@ -52,7 +52,7 @@ class AgentStatus:
     mailbox: int
     effects: int
     restarts: int
-    reason: ExitReason | None
+    reason: ExitReason | RestoreFailed | None
 
 
 @final
@@ -283,8 +283,8 @@ class AgentRef(Generic[A]):
         """
         server = self._runtime.find(self.address)
         if self._runtime.sleeps(self.address) and (server is None or server.is_leaving):
-            is_readable = self._runtime.quarantine_of(self.address) is None
-            return AgentStatus("hibernated" if is_readable else "quarantined", 0, 0, 0, None)
+            quarantine = self._runtime.quarantine_of(self.address)
+            return AgentStatus("hibernated" if quarantine is None else "quarantined", 0, 0, 0, quarantine)
         if server is None:
             reason = self._runtime.gone(self.address)
             if reason is None and self._runtime.has_left(self.address):
@@ -292,8 +292,9 @@ class AgentRef(Generic[A]):
             if reason is None:
                 raise self._runtime.absent(self.address)
             return AgentStatus("stopped", 0, 0, 0, reason)
+        why: ExitReason | RestoreFailed | None = server.reason
         if server.is_durable and server.quarantine is not None:  # type: ignore[attr-defined]  # it is durable
-            state = "quarantined"
+            state, why = "quarantined", server.quarantine  # type: ignore[attr-defined]
         elif server.suspended:
             state = "suspended"
         elif server.life is None:

@@ -89,8 +89,8 @@ class AgentServer(Mailbox):
 
     __slots__ = (
         "_asks", "_asks_policy", "_closing", "_is_stopped", "_waiters", "active_at", "address", "agent", "askers",
-        "definition", "effects", "ended", "errors", "family", "is_leaving", "last_life", "life", "reason", "restarts", "runtime",
-        "sequence", "spec",
+        "definition", "effects", "ended", "errors", "family", "is_leaving", "last_life", "life", "reason", "restarts",
+        "runtime", "sequence", "spec",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
