@@ -45,7 +45,7 @@ class AgentStatus:
         mailbox: how many signals wait.
         effects: how many of its effects wait or run.
         restarts: how often it was restarted.
-        reason: how its last life ended; None if none has.
+        reason: how its last life ended, or why its state cannot be read; None if neither is so.
     """
 
     state: str
@@ -301,7 +301,7 @@ class AgentRef(Generic[A]):
             state = "restarting" if server.restarts >= 0 else "starting"
         else:
             state = "running"
-        return AgentStatus(state, server.waiting, server.effects, max(0, server.restarts), server.reason)
+        return AgentStatus(state, server.waiting, server.effects, max(0, server.restarts), why)
 
     def handles(self, signal_type: str) -> bool:
         """Whether the agent has a handler for signals of a type.
