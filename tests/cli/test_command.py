@@ -408,7 +408,7 @@ def test_a_tree_that_cannot_start_is_told(command):
     done = command.run("run", "taken.py")
     assert (done.returncode, done.stderr) == (1, "")
     assert "NOT WELL: " in done.stdout
-    assert "two have the id 'prunella'" in done.stdout
+    assert "have one id (give one an id), got 'prunella'" in done.stdout
 
 
 def test_a_closed_pipe_ends_it_quietly(command):
