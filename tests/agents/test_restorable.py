@@ -24,6 +24,10 @@ class Colour(Enum):
     RED = "red"
 
 
+class Corner(Enum):
+    TOP = (0, 1)
+
+
 class Word(StrEnum):
     RED = "red"
 
@@ -91,6 +95,8 @@ def durable(annotation: Any, default: Any) -> Any:
         (Note, "a stored datetime would come back as str"),
         (Labelled, "a stored bytes would come back as str"),
         (Pair, "would come back as"),
+        (Corner, "a stored Corner.TOP would not come back"),
+        (tuple[Corner, ...], "a stored Corner.TOP would not come back"),
         (Handle, "Handle have no form as data"),
         (Holder, "Handle have no form as data"),
         (Cents, "Cents have no form as data"),
@@ -111,6 +117,7 @@ def test_what_could_not_come_back_is_refused(annotation: Any, says: str) -> None
         (date | datetime | time | UUID | None, (date(2026, 1, 31), datetime(2026, 1, 31, tzinfo=UTC), UUID(int=1))),
         (str | Word, ("red", "other")),
         (str | Literal["all"] | None, ("all", "some", None)),
+        (Colour | None, (Colour.RED, None)),
         (int | float | bool | str, (1, 1.0, True, "x")),
         (Tree | None, (Tree("a", (Tree("b"),)), None)),
         (Mapping[date, Decimal], (Map({date(2026, 1, 31): Decimal("1.50")}),)),

@@ -73,17 +73,21 @@ class _Walk:
             if not parts and cls not in _CONTAINERS and not _has_form(annotation):
                 name = getattr(annotation, "__qualname__", str(annotation))
                 return f"values of {name} have no form as data, in which turns are stored; {_REMEDY}"
+            if isinstance(cls, type) and issubclass(cls, Enum):
+                return self._confused(annotation)
             parts = [*parts, *get_args(annotation)]
         return next((found for part in parts if (found := self.problem(part)) is not None), None)
 
     def _confused(self, union: Any) -> str | None:
         convert = converter(union, known_keys=True)
-        members = [unwrapped(member) for member in get_args(union)]
+        members = [unwrapped(member) for member in get_args(union) or (union,)]
         for member in members:
             for sample in _samples(get_origin(member) or member):
                 try:
                     back = convert(to_data(sample))
-                except ConversionError:
+                except ConversionError as error:
+                    if isinstance(sample, Enum):
+                        return f"a stored {sample} would not come back: {error}; give it text or a number for its value"
                     continue
                 if not same(back, sample) and back != sample:
                     mine, other = type(sample).__name__, type(back).__name__
