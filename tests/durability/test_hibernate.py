@@ -22,12 +22,12 @@ from tests.durability.agents import (
 )
 from tests.durability.filmed import filmed
 
-from prunella.agents import AgentCrashed, AgentNotFound, AgentStopped, Ask, Cron, Emit, Schedule
+from prunella.agents import AgentCrashed, AgentNotFound, AgentStopped, Ask, Cron, Emit, MailboxFull, Schedule
 from prunella.errors import InvalidArgument
 from prunella.runtime import AgentSpec, AgentStarted, EffectsRunning, Hibernated, Runtime, open_runtime
 from prunella.storage import AgentKey, MemoryStorage
 from prunella.supervision import Backoff, Supervisor
-from prunella.testing.storage import Fault, FaultyStorage
+from prunella.testing.storage import Fault, FaultKind, FaultyStorage
 
 
 async def _asleep(runtime: Runtime, id: str = "p") -> Any:
@@ -330,12 +330,80 @@ async def test_verbs_that_look_say_that_it_sleeps() -> None:
     async with open_runtime(storage=MemoryStorage()) as runtime:
         ref = await runtime.start_agent(Puppet, "p")
         await runtime.hibernate(ref)
-        for look in (ref.state, ref.schedules, lambda: ref.cast_nowait("note", value="x")):
+        for look in (ref.state, ref.schedules):
             with pytest.raises(Hibernated):
                 look()
         with pytest.raises(Hibernated):
             await ref.wait_for(lambda state: True)
         assert runtime.count() == 0
+
+
+async def test_who_cannot_wait_wakes_it_too() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        ref = await runtime.start_agent(Puppet, "p", mailbox=5)
+        await runtime.hibernate(ref)
+        for number in range(5):
+            ref.cast_nowait("note", value=str(number))
+        with pytest.raises(MailboxFull) as full:
+            ref.cast_nowait("note", value="too much")
+        assert full.value.address == ref.address
+        assert (await ref.call("note", value="called")).log == ("0", "1", "2", "3", "4", "called")
+        await runtime.hibernate(ref)
+        ref.cast_nowait("note", value="5")
+        await trio.sleep(1)
+        assert ref.state().log == ("0", "1", "2", "3", "4", "called", "5")
+        assert ref.status().mailbox == 0
+
+
+async def test_who_cannot_wait_is_heard_whatever_the_moment_and_in_order() -> None:
+    for checkpoints in range(12):
+        async with open_runtime(storage=MemoryStorage()) as runtime, trio.open_nursery() as nursery:
+            ref = await runtime.start_agent(Puppet, "p")
+            nursery.start_soon(runtime.hibernate, ref)
+            for number in range(checkpoints + 1):
+                await trio.lowlevel.checkpoint()
+                ref.cast_nowait("note", value=str(number))
+            await trio.sleep(1)
+            await runtime.thaw(ref)
+            await trio.sleep(1)
+            assert ref.state().log == tuple(map(str, range(checkpoints + 1)))
+
+
+@pytest.mark.parametrize("method", ["find", "claim", "load", "enqueue"])
+async def test_what_was_sent_without_waiting_is_not_lost_while_the_storage_is_away(method: str) -> None:
+    storage = FaultyStorage(MemoryStorage())
+    async with open_runtime(storage=storage) as runtime:
+        ref = await runtime.start_agent(Puppet, "p")
+        await runtime.hibernate(ref)
+        storage.faults.append(Fault(method, FaultKind.UNAVAILABLE, call=None))
+        ref.cast_nowait("note", value="a")
+        await trio.sleep(60)
+        ref.cast_nowait("note", value="b")
+        await trio.sleep(60)
+        storage.faults.clear()
+        await trio.sleep(60)
+        assert ref.state().log == ("a", "b")
+
+
+async def test_what_was_sent_without_waiting_at_the_last_moment_is_heard_by_the_next_process() -> None:
+    storage = MemoryStorage()
+    async with open_runtime(storage=storage) as runtime:
+        ref = await runtime.start_agent(Puppet, "p")
+        await runtime.hibernate(ref)
+        ref.cast_nowait("note", value="a")
+    async with open_runtime(storage=storage) as runtime:
+        await trio.sleep(1)
+        assert runtime.ref("p", Puppet).state().log == ("a",)
+
+
+async def test_what_cannot_be_stored_is_lost_alone() -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime:
+        ref = await runtime.start_agent(Puppet, "p")
+        await runtime.hibernate(ref)
+        for value in ("a", object(), "b"):
+            ref.cast_nowait("note", value=value)
+        await trio.sleep(1)
+        assert ref.state().log == ("a", "b")
 
 
 async def test_waiting_for_a_state_keeps_it_in_memory_or_hears_that_it_leaves() -> None:

@@ -135,6 +135,14 @@ class DurableMailbox(AgentServer):
             return
         self._store(delivery, None, is_own=True)
 
+    def take_over(self, signals: Iterable[Signal]) -> None:
+        """Takes what was sent to it while it slept, and is not stored yet."""
+        for signal in signals:
+            if self.quarantine is not None or self.fence is not None or self.ended is not None:
+                self.runtime.reports.dropped(self, signal)
+            else:
+                self._store(Delivery(signal), None, is_own=False)
+
     def _store(self, delivery: Delivery, ack: Answer | None, *, is_own: bool) -> None:
         if delivery.ask is not None:
             delivery.ask.hold()

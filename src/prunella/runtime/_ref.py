@@ -122,17 +122,22 @@ class AgentRef(Generic[A]):
 
     @enable_ki_protection
     def cast_nowait(self, signal_or_type: Any, data: Any = None, /, **more_data: Any) -> None:
-        """Sends a signal without waiting.
+        """Sends a signal without waiting. One that has left memory comes back for it meanwhile.
 
         Raises:
             MailboxFull: there is no room.
-            Hibernated: it has left memory, and what is stored of it would have to be read.
+            RestoreFailed: what is stored of it cannot be read.
             AgentNotFound: there never was such an agent.
             AgentStopped: it has ended.
             InvalidArgument: the signal is none, or has data twice.
         """
         delivery = Delivery(self._signal(signal_or_type, data, more_data))
-        server = self._open_server() or self._runtime.wakes_at_once(self.address) or self._server()
+        server = self._open_server() or self._runtime.wakes_at_once(self.address)
+        if server is None and self._runtime.sleeps(self.address):
+            assert self._runtime.durability is not None
+            self._runtime.durability.sleepers.offer_nowait(self.address, delivery)
+            return
+        server = server or self._server()
         if server.effects >= server.spec.effects or not server.offer_nowait(delivery):
             raise server.about(MailboxFull(server.waiting))
 

@@ -9,23 +9,34 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, final
 
-from ..agents import Address, Agent, AgentError, AgentNotFound, RestoreFailed
+from ..agents import Address, Agent, AgentError, AgentNotFound, MailboxFull, RestoreFailed
 from ..agents._plain import named
 from ..agents._turns import definition_of
 from ..errors import InvalidArgument, PrunellaError
 from ..signals import Signal
-from ..storage import AgentKey, AgentRecord, Storage, StorageError, agent_of, restored_state
+from ..storage import (
+    AgentKey,
+    AgentRecord,
+    CommitFailed,
+    Storage,
+    StorageError,
+    StorageUnavailable,
+    agent_of,
+    restored_state,
+)
 from ..supervision import AlreadyStarted
 from ..supervision._core import Request, Verb
 from ._delivery import Answer
 from ._errors import error_of_start
 from ._journal import Journal
+from ._plain_signal import make_plain
 from ._spec import AgentSpec
 from ._spec_data import bond_of, spec_from_data, subscribed_by
 
 if TYPE_CHECKING:
     from ..supervision._life import HostedLife
     from ..supervision._service import Timer
+    from ._delivery import Delivery
     from ._durable_server import DurableServer
     from ._runtime import Runtime
     from ._server import AgentServer
@@ -37,6 +48,9 @@ _HIBERNATED = "hibernated"
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _TRY_AGAIN = timedelta(seconds=5)
+_MOST_UNSTORED = 1000
+"""So many signals wait to be stored for one whose spec is not known, which says how large its mailbox is."""
+_MOST_AT_ONCE = 100
 
 
 @final
@@ -47,12 +61,13 @@ class _Sleeper:
         agent: its class; None if it is not known yet.
         spec: how it is started; None if that is stored.
         subscribe: what it listens to, also while it sleeps.
+        unstored: signals that were sent to it by those who cannot wait.
         life: its last life, if a supervisor of the user's own keeps its place.
         quarantine: why it cannot be woken; None if it can, as far as is known.
         waking: who waits for it to be woken; None if nobody is waking it.
     """
 
-    __slots__ = ("agent", "life", "quarantine", "spec", "subscribe", "waking")
+    __slots__ = ("agent", "life", "quarantine", "spec", "subscribe", "unstored", "waking")
 
     def __init__(
         self,
@@ -63,6 +78,7 @@ class _Sleeper:
         self.agent = agent
         self.spec = spec
         self.subscribe = subscribe if spec is None else spec.subscribe
+        self.unstored: list[Signal] = []
         self.life: HostedLife | None = None
         self.quarantine: RestoreFailed | None = None
         self.waking: list[Answer] | None = None
@@ -163,8 +179,16 @@ class Sleepers:
     def remove(self, address: Address) -> None:
         """An agent is in memory again, or nowhere."""
         sleeper = self._by_address.pop(address, None)
-        if sleeper is not None and sleeper.subscribe:
+        if sleeper is None:
+            return
+        if sleeper.subscribe:
             self._runtime.subscriptions.remove_sleeper(address, sleeper.subscribe)
+        if sleeper.unstored:
+            server: Any = self._runtime.find(address)
+            if server is not None and server.is_durable:
+                server.take_over(sleeper.unstored)
+            else:
+                self._lose(address, sleeper, self._runtime.absent(address))
 
     def leave(self, server: DurableServer) -> None:
         """It leaves memory now: everything of it is written."""
@@ -220,6 +244,7 @@ class Sleepers:
 
         try:
             spec = sleeper.spec or await self._stored_spec(address)
+            await self._store_unstored(address, sleeper)
         except BaseException as error:
             self._has_woken(address, sleeper, error)
             raise
@@ -308,6 +333,46 @@ class Sleepers:
             for address in self._by_address:
                 self.lift_quarantine(address)
 
+    # What is sent to them by those who cannot wait.
+
+    def offer_nowait(self, address: Address, delivery: Delivery) -> None:
+        """Keeps a signal for one of them, which is woken for it.
+
+        Raises:
+            MailboxFull: so many wait already as have room in its mailbox.
+            RestoreFailed: it cannot be woken.
+        """
+        sleeper = self._by_address[address]
+        if sleeper.quarantine is not None:
+            raise sleeper.quarantine.with_traceback(None)  # the same for many
+        if len(sleeper.unstored) >= (_MOST_UNSTORED if sleeper.spec is None else sleeper.spec.mailbox):
+            raise _about(MailboxFull(len(sleeper.unstored)), address)
+        make_plain(delivery)
+        sleeper.unstored.append(delivery.signal)
+        if len(sleeper.unstored) == 1:
+            self._journal.soon(partial(self._wake_due, address))
+
+    async def _store_unstored(self, address: Address, sleeper: _Sleeper) -> None:
+        """Stores them, in their order, behind what waits."""
+        number = _MOST_AT_ONCE
+        while sleeper.unstored:
+            signals = sleeper.unstored[:number]
+            try:
+                await self._storage.enqueue(self.key_of(address), *signals, now=self._runtime.clock.wall_now())
+            except (CommitFailed, StorageUnavailable):
+                raise
+            except StorageError as error:
+                if number > 1:
+                    number = 1  # One of them cannot be written.
+                    continue
+                self._runtime.reports.storage_trouble(f"a signal to agent {address} is lost", error)
+            del sleeper.unstored[: len(signals)]
+
+    def _lose(self, address: Address, sleeper: _Sleeper, error: Exception) -> None:
+        if sleeper.unstored:
+            sleeper.unstored.clear()
+            self._runtime.reports.storage_trouble(f"signals to agent {address} are lost", error)
+
     # What is to be done to them.
 
     def tell(self, address: Address, type: str, data: dict[str, Any]) -> None:
@@ -372,13 +437,20 @@ class Sleepers:
         self._set_timer()
 
     async def _wake_due(self, address: Address) -> None:
-        try:
-            if address in self:
-                await self.wake(address)
-        except StorageError:
-            self._is_due(self._runtime.clock.wall_now() + _TRY_AGAIN, address)
-        except AgentError:  # It has another owner, or is gone, or cannot be read.
+        sleeper = self._by_address.get(address)
+        if sleeper is None:
             return
+        try:
+            if not self._runtime.is_closing:
+                await self.wake(address)
+            elif sleeper.waking is None:
+                await self._store_unstored(address, sleeper)
+        except StorageError:
+            if self._runtime.is_closing:
+                raise
+            self._is_due(self._runtime.clock.wall_now() + _TRY_AGAIN, address)
+        except AgentError as error:  # It has another owner, or is gone, or cannot be read.
+            self._lose(address, sleeper, error)
 
     def _is_due(self, due: datetime, address: Address) -> None:
         heapq.heappush(self._due, (due, next(self._numbers), address))
