@@ -131,6 +131,13 @@ def test_a_channel_target_wants_a_sending_side() -> None:
         ChannelTarget(receive)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("level", list(LogLevel))
+async def test_a_logger_target_is_as_loud_as_it_says(level: LogLevel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    await deliver(SIGNAL, LoggerTarget(level))
+    assert [record.levelname for record in caplog.records] == [level.name]
+
+
 def test_targets_are_values() -> None:
     assert FunctionTarget(print) == FunctionTarget(print)
     assert LoggerTarget("error") == LoggerTarget(LogLevel.ERROR) != LoggerTarget()

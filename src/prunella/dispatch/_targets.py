@@ -200,6 +200,7 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+    CRITICAL = "critical"
 
 
 _LEVELS: Final = {
@@ -207,6 +208,7 @@ _LEVELS: Final = {
     LogLevel.INFO: logging.INFO,
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
+    LogLevel.CRITICAL: logging.CRITICAL,
 }
 
 
@@ -214,7 +216,7 @@ def _level(level: Any) -> LogLevel:
     try:
         return LogLevel(level)
     except ValueError:
-        raise InvalidArgument("LoggerTarget", "level", "debug, info, warning or error", level) from None
+        raise InvalidArgument("LoggerTarget", "level", "debug, info, warning, error or critical", level) from None
 
 
 @final
@@ -223,7 +225,7 @@ class LoggerTarget:
     """Writes one line about the signal to the logger `prunella.dispatch`.
 
     Args:
-        level: `debug`, `info`, `warning` or `error`.
+        level: `debug`, `info`, `warning`, `error` or `critical`.
         include_data: whether the line has the signal's data, of which at most 10 000 characters.
 
     Raises:

@@ -230,6 +230,11 @@ class Crashed:
         """The message of the error."""
         return self.error.message
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it was raised: code and line of its traceback, outermost first."""
+        return self.error.places
+
     def __str__(self) -> str:
         return str(self.error)
 

@@ -121,7 +121,7 @@ async def test_type_message_and_places(autojump_clock):
     reason = await crash_of(inner_function)
     assert reason.type is LookupError
     assert reason.message == "the message"
-    names = [place.code.co_name for place in reason.error.places]
+    names = [place.code.co_name for place in reason.places]
     assert names[-1] == "inner_function"
     assert "child" in names
     first = inner_function.__code__.co_firstlineno
