@@ -10,7 +10,7 @@ from tests.durability.agents import EPOCH, Heard, Puppet, Task, World, copied, d
 
 from prunella.agents import Agent, AgentStopped, Cron, Emit, Reply, RestoreFailed, Schedule, on
 from prunella.errors import InvalidArgument
-from prunella.runtime import AgentStarted, Hibernated, open_runtime
+from prunella.runtime import AgentStarted, Hibernated, open_runtime, wait_all, wait_any
 from prunella.storage import MemoryStorage
 from prunella.supervision import InvalidSpec, Shutdown
 from prunella.testing.storage import Fault, FaultyStorage
@@ -343,6 +343,35 @@ async def test_what_needs_no_storage_comes_back_at_once() -> None:
         assert stored.state().log == ("x",)
 
 
+async def test_waiting_for_several_brings_back_those_that_need_no_storage() -> None:
+    async with open_runtime() as runtime:
+        sessions = runtime.keyed(Puppet, idle_timeout=60, durable=False)
+        one, two = await sessions.get("one"), await sessions.get("two")
+        await trio.sleep(100)
+        assert set(await wait_all([one, two], lambda state: state.log == ())) == {one, two}
+        await trio.sleep(100)
+        async with trio.open_nursery() as nursery:
+            waiting = Task(nursery, wait_any, [one, two], lambda state: state.log == ("x",))
+            await trio.sleep(100)
+            await two.call("note", value="x")
+        assert waiting.value[0] == two
+
+
+@both
+async def test_one_that_leaves_and_comes_back_at_once_has_not_stopped(durable: bool) -> None:
+    async with open_runtime(storage=MemoryStorage()) as runtime, trio.open_nursery() as nursery:
+        ref = await runtime.keyed(Puppet, idle_timeout=60, durable=durable).get("k")
+        waiting = Task(nursery, ref.wait_stopped)
+        for _ in range(5):
+            await trio.sleep(60)
+            await ref.call("note", value="x")
+        assert waiting.ended_at is None
+        await trio.sleep(60)
+        await ref.stop("now")
+        await trio.sleep(1)
+        assert waiting.value == Shutdown("now")
+
+
 @both
 async def test_to_leave_is_not_to_stop(durable: bool) -> None:
     async with open_runtime(storage=MemoryStorage()) as runtime, trio.open_nursery() as nursery:
@@ -360,6 +389,10 @@ async def test_to_leave_is_not_to_stop(durable: bool) -> None:
         assert ref.status().state == "stopped"
         assert await ref.wait_stopped() == Shutdown("enough")
         await ref.stop()
+        for look in (ref.suspend, lambda: ref.wait_for(lambda state: True)):
+            with pytest.raises(AgentStopped):
+                await look()
+        assert runtime.agents() == ()
 
 
 @both
@@ -375,3 +408,4 @@ async def test_whoever_waits_for_the_end_of_one_that_has_left_is_told_when_all_e
             assert waiting.ended_at is None
         await trio.sleep(1)
         assert isinstance(waiting.value, Shutdown)
+        assert isinstance(await ref.wait_stopped(), Shutdown)

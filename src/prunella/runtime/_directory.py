@@ -255,17 +255,19 @@ class Directory:
     @enable_ki_protection
     async def wait_ended(self, address: Address) -> ExitReason:
         """Waits until an agent has ended for good, however often it leaves memory and comes back before."""
-        if not self.has_left(address):
-            server = self.find(address)
-            if server is None:
-                reason = self.gone(address)
-                if reason is None:
-                    raise self.absent(address)
-                await trio.lowlevel.checkpoint()
+        while (server := self.find(address)) is not None:
+            reason: ExitReason | None = await self.wait_gone(server)
+            if reason is not None and (not server.is_leaving or self.is_closing):
                 return reason
-            reason = await self.wait_gone(server)
-            if not (server.is_leaving and self.has_left(address)) or self.is_closing:
-                return reason
+        reason = self.gone(address)
+        if reason is None:
+            if not self.can_wake(address):
+                raise self.absent(address)
+            if self.is_closing:
+                reason = Shutdown()
+        if reason is not None:
+            await trio.lowlevel.checkpoint()
+            return reason
         answer = Answer()
         self._waiters_asleep.setdefault(address, []).append(answer)
         try:

@@ -361,7 +361,7 @@ class AgentRef(Generic[A]):
         """
         check_predicate("wait_for()", predicate)
         await trio.lowlevel.checkpoint_if_cancelled()
-        server = self._server() if self._runtime.sleeps(self.address) else await self._awake()
+        server = await self._server_to_watch()
         state = self.state()
         if predicate(state):
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -411,7 +411,8 @@ class AgentRef(Generic[A]):
 
     async def suspend(self) -> None:
         """Lets its signals wait. Running effects go on; what they send waits too. One that has left comes back."""
-        (await self._awake()).suspend()
+        server = await self._awake() if self._runtime.has_left(self.address) else self._server()
+        server.suspend()
         await trio.lowlevel.checkpoint()
 
     async def resume(self) -> None:
@@ -425,6 +426,13 @@ class AgentRef(Generic[A]):
     def _open_server(self) -> AgentServer | None:
         server = self._cached
         return server if server is not None and server.is_open else None
+
+    async def _server_to_watch(self) -> AgentServer:
+        """The server, which comes back for this if it needs no storage."""
+        runtime = self._runtime
+        if runtime.has_left(self.address) and not runtime.sleeps(self.address):
+            return await self._awake()
+        return self._server()
 
     async def _awake(self) -> AgentServer:
         """The server, which comes back for this if it can."""

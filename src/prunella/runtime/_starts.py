@@ -105,6 +105,8 @@ class Starts(Directory):
             return
         self.begin_stop(server, reason)
         await self.wait_gone(server)
+        if server.is_leaving and self.has_left(address):  # It was about to leave anyway.
+            self.ended_for_good(address, Shutdown(reason))
 
     @enable_ki_protection
     async def start_spec(self, spec: AgentSpec[Any]) -> None:

@@ -122,7 +122,7 @@ async def _heard_of(
             if outcome.given:
                 break
             try:
-                server = ref._server()
+                server = await ref._server_to_watch()
                 if predicate(ref.state()):
                     heard(ref, server.agent, None)
                     continue
