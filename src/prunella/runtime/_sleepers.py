@@ -17,10 +17,8 @@ from ..signals import Signal
 from ..storage import (
     AgentKey,
     AgentRecord,
-    CommitFailed,
     Storage,
     StorageError,
-    StorageUnavailable,
     agent_of,
     restored_state,
 )
@@ -29,9 +27,9 @@ from ..supervision._core import Request, Verb
 from ._delivery import Answer
 from ._errors import error_of_start
 from ._journal import Journal
-from ._plain_signal import make_plain
 from ._spec import AgentSpec
 from ._spec_data import bond_of, spec_from_data, subscribed_by
+from ._unstored import Unstored
 
 if TYPE_CHECKING:
     from ..supervision._life import HostedLife
@@ -50,7 +48,6 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _TRY_AGAIN = timedelta(seconds=5)
 _MOST_UNSTORED = 1000
 """So many signals wait to be stored for one whose spec is not known, which says how large its mailbox is."""
-_MOST_AT_ONCE = 100
 
 
 @final
@@ -61,7 +58,7 @@ class _Sleeper:
         agent: its class; None if it is not known yet.
         spec: how it is started; None if that is stored.
         subscribe: what it listens to, also while it sleeps.
-        unstored: signals that were sent to it by those who cannot wait.
+        unstored: signals that were sent to it by those who cannot wait; None if none were.
         life: its last life, if a supervisor of the user's own keeps its place.
         quarantine: why it cannot be woken; None if it can, as far as is known.
         waking: who waits for it to be woken; None if nobody is waking it.
@@ -78,7 +75,7 @@ class _Sleeper:
         self.agent = agent
         self.spec = spec
         self.subscribe = subscribe if spec is None else spec.subscribe
-        self.unstored: list[Signal] = []
+        self.unstored: Unstored | None = None
         self.life: HostedLife | None = None
         self.quarantine: RestoreFailed | None = None
         self.waking: list[Answer] | None = None
@@ -183,10 +180,10 @@ class Sleepers:
             return
         if sleeper.subscribe:
             self._runtime.subscriptions.remove_sleeper(address, sleeper.subscribe)
-        if sleeper.unstored:
+        if sleeper.unstored is not None:
             server: Any = self._runtime.find(address)
             if server is not None and server.is_durable:
-                server.take_over(sleeper.unstored)
+                server.take_over(sleeper.unstored.signals)
             else:
                 self._lose(address, sleeper, self._runtime.absent(address))
 
@@ -345,32 +342,25 @@ class Sleepers:
         sleeper = self._by_address[address]
         if sleeper.quarantine is not None:
             raise sleeper.quarantine.with_traceback(None)  # the same for many
-        if len(sleeper.unstored) >= (_MOST_UNSTORED if sleeper.spec is None else sleeper.spec.mailbox):
-            raise _about(MailboxFull(len(sleeper.unstored)), address)
-        make_plain(delivery)
-        sleeper.unstored.append(delivery.signal)
-        if len(sleeper.unstored) == 1:
+        if sleeper.unstored is None:
+            sleeper.unstored = Unstored()
+        try:
+            is_first = sleeper.unstored.add(delivery, _MOST_UNSTORED if sleeper.spec is None else sleeper.spec.mailbox)
+        except MailboxFull as error:
+            raise _about(error, address) from None
+        if is_first:
             self._journal.soon(partial(self._wake_due, address))
 
     async def _store_unstored(self, address: Address, sleeper: _Sleeper) -> None:
-        """Stores them, in their order, behind what waits."""
-        number = _MOST_AT_ONCE
-        while sleeper.unstored:
-            signals = sleeper.unstored[:number]
-            try:
-                await self._storage.enqueue(self.key_of(address), *signals, now=self._runtime.clock.wall_now())
-            except (CommitFailed, StorageUnavailable):
-                raise
-            except StorageError as error:
-                if number > 1:
-                    number = 1  # One of them cannot be written.
-                    continue
-                self._runtime.reports.storage_trouble(f"a signal to agent {address} is lost", error)
-            del sleeper.unstored[: len(signals)]
+        if sleeper.unstored is not None:
+            key, trouble = self.key_of(address), self._runtime.reports.storage_trouble
+            lost = partial(trouble, f"a signal to agent {address} is lost")
+            await sleeper.unstored.store(self._storage, key, self._runtime.clock.wall_now, lost)
+            sleeper.unstored = None
 
     def _lose(self, address: Address, sleeper: _Sleeper, error: Exception) -> None:
-        if sleeper.unstored:
-            sleeper.unstored.clear()
+        if sleeper.unstored is not None:
+            sleeper.unstored = None
             self._runtime.reports.storage_trouble(f"signals to agent {address} are lost", error)
 
     # What is to be done to them.
