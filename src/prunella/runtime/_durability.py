@@ -22,6 +22,7 @@ from ._sleepers import Sleepers
 from ._spec_data import with_bond
 
 if TYPE_CHECKING:
+    from ..storage._turn_mark import TurnMark
     from ._durable_server import DurableServer
     from ._runtime import Runtime
 
@@ -40,6 +41,7 @@ class Durability:
         gives_way: whether other owners that are alive keep what they have.
         journal: what writes.
         sleepers: the agents that are stored and not in memory.
+        mark: what tells the next process in whose turn this one was killed; None where the storage has no such thing.
         has_begun: whether it is known who is there and who can be woken. Before, nothing is sent to anybody: it would
             be lost.
     """
@@ -53,6 +55,7 @@ class Durability:
         self.journal = Journal(runtime, storage, self.owner)
         self.has_begun = False
         self.sleepers = Sleepers(runtime, storage, self.journal, agents)
+        self.mark: TurnMark | None = None
         self._stack = AsyncExitStack()
         self._codes: dict[type[Agent], Code] = {}
 
@@ -64,6 +67,10 @@ class Durability:
             with told_as_unavailable():
                 await stack.enter_async_context(opened(self._given, exclusive=True))
             stack.enter_context(self._used())
+            turn_mark = getattr(self.storage, "turn_mark", None)
+            self.mark = None if turn_mark is None else await turn_mark(self._runtime.name)
+            if self.mark is not None:
+                stack.callback(self.mark.close)
             await self.sleepers.find()
             self._stack = stack.pop_all()
 

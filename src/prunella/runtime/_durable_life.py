@@ -12,6 +12,7 @@ from ..storage import (
     Commit,
     Storage,
     StorageError,
+    StoredSignal,
     Write,
     agent_of,
     restored_state,
@@ -24,6 +25,7 @@ from ._life import AgentLife, EffectTask
 
 if TYPE_CHECKING:
     from ..agents import Agent
+    from ..storage._turn_mark import TurnMark
     from ..supervision._live import LiveSupervisor
     from ..supervision._records import Slot
     from ..supervision._service import Timer
@@ -248,14 +250,37 @@ async def open_stored(server: DurableServer, *, is_recorded: bool) -> None:
             commits = await _kept(server, turn)
             if commits:
                 server.open.cause_found(turn, commits[0].signal)
-    was_unclean = before is not None and before.owner is not None
     waiting = stored.waiting
-    number = _MOST_SUSPECTS if was_unclean else 0
+    number = 0
+    if durability.mark is not None:
+        waiting = await _with_the_killer_counted(server, durability.mark, waiting)
+    elif before is not None and before.owner is not None:
+        number = _MOST_SUSPECTS
     if len(waiting) < _MOST_AT_ONCE:
         server.mail.restore(waiting[:number], waiting[number:])
     else:
         server.mail.restore(waiting[:number], (), is_all=False)
     server.is_loaded = True
+
+
+async def _with_the_killer_counted(
+    server: DurableServer, mark: TurnMark, waiting: tuple[StoredSignal, ...]
+) -> tuple[StoredSignal, ...]:
+    """Counts the turn in which the last process was killed, if it was one of this agent."""
+    key = server.key
+    if mark.left is None or mark.left[:2] != (key.partition, key.id):
+        return waiting
+    assert server.runtime.durability is not None
+    storage, id = server.runtime.durability.storage, mark.left[2]
+    for place, stored in enumerate(waiting):
+        if stored.signal.id == id:
+            (counted,) = await storage.take(key, server.claim, after=stored.position - 1, limit=1)
+            if counted.deliveries >= server.policy.max_deliveries:
+                server.killer = id
+            waiting = (*waiting[:place], counted, *waiting[place + 1 :])
+            break
+    mark.left = None
+    return waiting
 
 
 async def _kept(server: DurableServer, turn: int) -> tuple[Commit, ...]:

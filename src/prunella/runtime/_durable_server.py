@@ -71,6 +71,8 @@ class DurableServer(DurableMailbox):
         alarms: its schedules.
         code: which code decides.
         claim: the number of its owner's claim.
+        mark: where it is noted which stored signal is in a turn; None where the storage has no such thing.
+        killer: the id of a signal in whose turns enough processes were killed: it goes to the dead letters.
         is_loaded: whether its state was read.
         is_recorded: whether its spec is stored, so that it is started again by itself.
         was_recorded: whether it was before this start.
@@ -79,7 +81,7 @@ class DurableServer(DurableMailbox):
 
     __slots__ = (
         "_crashed_turn", "_is_restored", "_key", "alarms", "claim", "code", "is_loaded",
-        "is_recorded", "journal", "open", "policy", "to_restore", "was_recorded",
+        "is_recorded", "journal", "killer", "mark", "open", "policy", "to_restore", "was_recorded",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, spec: AgentSpec[Any], address: Address) -> None:
@@ -92,6 +94,8 @@ class DurableServer(DurableMailbox):
         self.open = OpenDirectives(self)
         self.alarms = Alarms(self)
         self.code = runtime.durability.code_of(spec.agent)
+        self.mark = runtime.durability.mark
+        self.killer: str | None = None
         self.claim = 0
         self.is_loaded = False
         self.is_recorded = False
@@ -223,8 +227,13 @@ class DurableServer(DurableMailbox):
         """Decides one turn. Never raises but an interrupt."""
         if self.fence is not None or self.quarantine is not None:
             return  # The last signal of a life that has nothing more to say.
+        if self.killer is not None and delivery.signal.id == self.killer:
+            self.killer = None
+            self._bury(delivery, _KILLED)
+            return
         runtime = self.runtime
         turn = self._turn(delivery)
+        mark = self.mark if delivery.deliveries >= 0 else None
 
         def make_context() -> Context:
             context = turn.context = Context(
@@ -235,9 +244,15 @@ class DurableServer(DurableMailbox):
 
         turn.span = runtime.reports.turn_begins(self)
         try:
-            agent, directives = runtime.turn_context.run(
-                decide, turn.before, delivery.signal, make_context, runtime.strict
-            )
+            if mark is not None:
+                mark.begin(self._key, delivery.signal.id)
+            try:
+                agent, directives = runtime.turn_context.run(
+                    decide, turn.before, delivery.signal, make_context, runtime.strict
+                )
+            finally:
+                if mark is not None:
+                    mark.end()
             if directives:
                 self._check(directives)
             self._decided(turn, agent, directives)
@@ -372,7 +387,7 @@ class DurableServer(DurableMailbox):
         delivery = Delivery(stored.signal)
         delivery.deliveries = stored.deliveries
         self.mail.known.add(stored.signal.id)
-        self._bury(delivery, "the process ended during its turn")
+        self._bury(delivery, _KILLED)
 
     def _bury(self, delivery: Delivery, why: str) -> None:
         """That is a turn that changes nothing."""
@@ -512,5 +527,7 @@ class DurableServer(DurableMailbox):
     def effect_stays_open(self, effect: Effect) -> None:
         self.open.effect_stays_open(effect)
 
+
+_KILLED = "the process ended during its turn"
 
 _OUR_CODE = OUR_CODE | {DurableServer.handle.__code__}

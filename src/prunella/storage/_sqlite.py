@@ -28,6 +28,7 @@ from ._sqlite_dump import insert, read_dump
 from ._sqlite_opening import connect, connect_to_read
 from ._sqlite_writing import Append, Call, Enqueue, Work
 from ._storage import Outcome
+from ._turn_mark import TurnMark
 
 __all__ = ["SQLiteStorage"]
 
@@ -50,7 +51,8 @@ class SQLiteStorage:
     Open it with `async with storage:`, or hand it to a runtime, which does. Afterwards it may be opened again.
 
     Args:
-        path: of the database; it is made if it is not there. Beside it are, while it is open, `-wal` and `-shm`.
+        path: of the database; it is made if it is not there. Beside it are, while it is open, `-wal` and `-shm`, and
+            `-turn-…` of each runtime: the signal in whose turn a process was killed is found there.
         read_only: whether nothing is to be changed: the database has to be there, every change is a `StorageError`,
             and a program that writes it meanwhile is not hindered.
 
@@ -128,6 +130,19 @@ class SQLiteStorage:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def turn_mark(self, runtime: str) -> TurnMark | None:
+        """The note of what is in a turn, for a runtime of that name; None if nothing can be written there.
+
+        No part of `Storage`: a runtime asks for it where a storage has it, and counts a signal that has killed its
+        process without suspecting those that only waited.
+        """
+        if self.read_only:
+            return None
+        try:
+            return await trio.to_thread.run_sync(TurnMark.beside, self.path, runtime)
+        except OSError:
+            return None
 
     # Changes.
 
