@@ -67,7 +67,7 @@ class Durability:
             with told_as_unavailable():
                 await stack.enter_async_context(opened(self._given, exclusive=True))
             stack.enter_context(self._used())
-            turn_mark = getattr(self.storage, "turn_mark", None)
+            turn_mark = getattr(self._given, "turn_mark", None)
             self.mark = None if turn_mark is None else await turn_mark(self._runtime.name)
             if self.mark is not None:
                 stack.callback(self.mark.close)
