@@ -194,7 +194,7 @@ class Shop(Agent, name="shop", durable=True):
 
     @on("order.failed")
     def failed(self, order: str, error: Any) -> Any:
-        return self.set(orders={**self.orders, order: f"failed, undoing {error['compensation']}"})
+        return self.set(orders={**self.orders, order: f"failed, {error['type']}"})
 
 
 async def serve(directory: Path, orders: int, seed: int) -> Counter[str]:
