@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
 import attrs
@@ -12,16 +11,13 @@ from trio.lowlevel import enable_ki_protection
 
 from ..agents import Address, Agent, AgentNotFound, AgentStopped, MailboxFull, RestoreFailed
 from ..agents._turns import definition_of
-from ..conversion import to_data
 from ..dispatch import DispatchError, Reason
-from ..errors import InvalidArgument
-from ..signals import Signal, SignalType, type_of
-from ..signals._errors import kind
+from ..signals import Signal
 from ..supervision import ExitReason
-from ..supervision._life import current_life
 from ._delivery import Answer, Delivery, OpenAsk
 from ._errors import Hibernated
 from ._schedules import ScheduleInfo
+from ._sending import check_predicate, signal_to_send
 from ._server import AgentServer, Waiter
 
 if TYPE_CHECKING:
@@ -114,7 +110,7 @@ class AgentRef(Generic[A]):
             AgentStopped: it has ended.
             InvalidArgument: the signal is none, or has data twice.
         """
-        delivery = Delivery(self._signal(signal_or_type, data, more_data))
+        delivery = Delivery(signal_to_send(self._runtime, signal_or_type, data, more_data))
         await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.effects >= server.spec.effects or not server.offer(delivery):
@@ -131,7 +127,7 @@ class AgentRef(Generic[A]):
             AgentStopped: it has ended.
             InvalidArgument: the signal is none, or has data twice.
         """
-        delivery = Delivery(self._signal(signal_or_type, data, more_data))
+        delivery = Delivery(signal_to_send(self._runtime, signal_or_type, data, more_data))
         server = self._open_server() or self._runtime.wakes_at_once(self.address)
         if server is None and self._runtime.sleeps(self.address):
             assert self._runtime.durability is not None
@@ -170,7 +166,7 @@ class AgentRef(Generic[A]):
             Overflow: the agent's effects do not keep up.
             InvalidArgument: the signal is none, or has data twice.
         """
-        signal = self._signal(signal_or_type, data, more_data)
+        signal = signal_to_send(self._runtime, signal_or_type, data, more_data)
         await self._runtime.pause()
         server = self._cached
         if server is None or not server.is_idle():
@@ -192,7 +188,9 @@ class AgentRef(Generic[A]):
             AgentError: as `call`.
         """
         answer = Answer()
-        delivery = Delivery(self._signal(signal_or_type, data, more_data), answer, settle=True, keep=False)
+        delivery = Delivery(
+            signal_to_send(self._runtime, signal_or_type, data, more_data), answer, settle=True, keep=False
+        )
         await self._runtime.pause()
         server = self._open_server() or await self._awake()
         if server.is_idle():
@@ -223,7 +221,7 @@ class AgentRef(Generic[A]):
             else:
                 answer.fail(error)
 
-        signal = self._signal(signal_or_type, data, more_data)
+        signal = signal_to_send(self._runtime, signal_or_type, data, more_data)
         ask = OpenAsk(ended, self.address, signal)
         delivery = Delivery(signal, ask=ask, keep=False)
         await self._runtime.pause()
@@ -471,61 +469,3 @@ class AgentRef(Generic[A]):
     def _watched_life(self) -> Any:
         server = self._runtime.find(self.address)
         return None if server is None else server.life
-
-    def _signal(self, signal_or_type: Any, data: Any, more: dict[str, Any]) -> Signal:
-        life = current_life()
-        if life is not None:
-            life.check_fresh("sending through a ref")
-        if signal_or_type.__class__ is str:
-            type: str = signal_or_type
-        elif isinstance(signal_or_type, str):
-            type = str.__str__(signal_or_type)
-        elif isinstance(signal_or_type, _CLASS) and issubclass(signal_or_type, SignalType):
-            type = type_of(signal_or_type)
-        else:
-            return self._whole_signal(signal_or_type, data, more)
-        if more:
-            if data is not None:
-                if not isinstance(data, Mapping):
-                    raise InvalidArgument("a signal", "data", "a mapping, where keywords are added", kind(data))
-                more = {**data, **more}
-            data = more
-        elif data is None:
-            data = {}
-        if not type or type.startswith("prunella."):
-            raise InvalidArgument("a signal", "type", "a type of your own, not empty", type)
-        return self._runtime.signals.new(type, data)
-
-    def _whole_signal(self, signal: Any, data: Any, more: dict[str, Any]) -> Signal:
-        if not isinstance(signal, Signal | SignalType):
-            raise InvalidArgument("a signal", "signal_or_type", "a signal type (text) or a Signal", signal)
-        if data is not None or more:
-            raise InvalidArgument("a signal", "data", "left out, where a whole signal is given", kind(data or more))
-        if isinstance(signal, SignalType):
-            return self._runtime.signals.new(type_of(type(signal)), to_data(signal))
-        if signal.type.startswith("prunella."):
-            raise InvalidArgument("a signal", "signal", "of a type of your own", signal.type)
-        return signal
-
-
-_CLASS = type
-
-
-def check_class(owner: str, agent: object) -> None:
-    """A class of agents.
-
-    Raises:
-        InvalidArgument: it is none.
-    """
-    if not isinstance(agent, type) or not issubclass(agent, Agent):
-        raise InvalidArgument(owner, "agent", "a class of agents", agent)
-
-
-def check_predicate(owner: str, predicate: object) -> None:
-    """A plain function: what an async one returns is true of every state.
-
-    Raises:
-        InvalidArgument: it is none.
-    """
-    if not callable(predicate) or iscoroutinefunction(predicate):
-        raise InvalidArgument(owner, "predicate", "a plain function of one state", predicate)

@@ -32,10 +32,11 @@ from ._actions import Actions
 from ._delivery import Delivery
 from ._family import Families
 from ._recorder import Recorder
-from ._ref import AgentRef, check_class
+from ._ref import AgentRef
 from ._reports import Reports
 from ._scheduler import Pace, Scheduler
 from ._schedules import Schedules
+from ._sending import check_class
 from ._server import AgentServer
 from ._stored_agents import StoredAgents
 from ._subscriptions import Subscriptions

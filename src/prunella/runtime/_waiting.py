@@ -11,7 +11,8 @@ import trio
 from ..agents import Agent, AgentNotFound, AgentStopped
 from ..errors import InvalidArgument, check_iterable
 from ._delivery import Answer
-from ._ref import AgentRef, check_predicate
+from ._ref import AgentRef
+from ._sending import check_predicate
 from ._server import AgentServer, Waiter
 
 __all__ = ["wait_all", "wait_any"]
