@@ -90,7 +90,6 @@ class AgentSpec(Generic[A]):
     backoff: Backoff | None
     debug: bool
     _initial: Any = attrs.field(eq=False, repr=False, init=False)
-    _named: bool = attrs.field(eq=False, repr=False, init=False)
     durability: Durable | None = attrs.field(eq=False, repr=False, init=False)
 
     kind: ClassVar[ChildKind] = ChildKind.WORKER
@@ -124,7 +123,6 @@ class AgentSpec(Generic[A]):
         if not isinstance(agent, type) or not issubclass(agent, Agent) or agent is Agent:
             raise InvalidSpec("AgentSpec", "agent", "a class derived from Agent", agent)
         definition = definition_of(agent)
-        named = id is not None
         if id is None:
             id = definition.name
         owner = f"AgentSpec {check_id('AgentSpec', id)!r}"
@@ -170,7 +168,6 @@ class AgentSpec(Generic[A]):
         draft.backoff = backoff
         draft.debug = debug
         draft._initial = initial
-        draft._named = named
         draft.durability = durability
         draft.__class__ = AgentSpec
 
