@@ -74,6 +74,7 @@ class AgentLife(HostedLife):
         try:
             if runtime is None:
                 raise InvalidSpec(f"AgentSpec {spec.id!r}", "supervisor", "inside a runtime: see open_runtime", None)
+            runtime.check_wanted(self.slot)
             self.server = runtime.server_for(spec)
         except Exception as error:
             self.error = error

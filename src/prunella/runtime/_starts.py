@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..agents import Address, Agent
+from ..agents import Address, Agent, AgentStopped
 from ..signals import new_id
 from ..supervision import AlreadyStarted, Shutdown, SupervisorStopped
 from ..supervision._core import Request, Verb
@@ -22,6 +22,7 @@ from ._spec import AgentSpec
 
 if TYPE_CHECKING:
     from ..supervision._live import LiveSupervisor
+    from ..supervision._records import Slot
     from ..supervision._tree import Tree
 
 __all__ = ["STARTED_LATER", "Starts"]
@@ -38,6 +39,10 @@ class Starts(Directory):
     """The part of a runtime that has its supervisors start and stop agents."""
 
     _tree: Tree
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unwanted: dict[Slot, Shutdown] = {}
 
     if TYPE_CHECKING:  # of the other part
 
@@ -189,13 +194,29 @@ class Starts(Directory):
         why = Shutdown(reason)
         server.close(why)
         last = server.last_life
-        if server.life is None:
-            # It is between two lives: nothing of it runs that could take its time.
+        is_between_lives = server.life is None
+        if is_between_lives:
+            # Nothing of it runs that could take its time.
             server.end_for_good(why)
-        elif reason is not None:
+        elif reason is not None and server.life is not None:
             server.life.stop_reason = why
-        if last is not None:
-            last.host.core.ask(Request(Verb.TERMINATE, picture(last.slot)))
+        if last is None:
+            return
+        slot = last.slot
+        if is_between_lives:
+            # Its supervisor may be about to restart it, before it comes to this.
+            self._unwanted[slot] = why
+        last.host.core.ask(Request(Verb.TERMINATE, picture(slot), lambda: self._unwanted.pop(slot, None)))
+
+    def check_wanted(self, slot: Slot) -> None:
+        """Nobody has stopped the agent that a supervisor is about to start again.
+
+        Raises:
+            AgentStopped: somebody has.
+        """
+        why = self._unwanted.get(slot)
+        if why is not None:
+            raise AgentStopped(why)
 
     @property
     def supervisor_of_later(self) -> LiveSupervisor | None:

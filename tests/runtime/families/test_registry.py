@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import trio
-from tests.runtime.families.agents import Child, Counter, Log, do, settle
+from tests.runtime.families.agents import Child, Counter, Heard, Log, do, settle
 
-from prunella.agents import Address, Agent, AgentNotFound, AgentStopped, Emit, on
+from prunella import supervision
+from prunella.agents import Address, Agent, AgentCrashed, AgentNotFound, AgentStopped, Emit, on
 from prunella.errors import InvalidArgument
-from prunella.runtime import AgentRef, AgentSpec, Runtime, open_runtime
+from prunella.runtime import AgentRef, AgentRestarted, AgentSpec, Runtime, open_runtime
 from prunella.supervision import AlreadyStarted, Backoff, InvalidSpec, Shutdown, StartFailed, Supervisor
 
 
@@ -332,3 +333,31 @@ async def test_a_start_that_is_cancelled_starts_nothing() -> None:
     async with open_runtime() as runtime:
         await start(runtime)
         assert runtime.count() == 0
+
+
+async def test_an_agent_that_is_stopped_between_two_lives_is_not_started_once_more() -> None:
+    """Its supervisor is busy, and has not yet come to restart it."""
+
+    async def slow(task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep(3)
+        task_status.started()
+        await trio.sleep_forever()
+
+    heard = Heard()
+    tree = Supervisor([AgentSpec(Counter, "c", restart="permanent"), supervision.Child(slow, id="slow")])
+    async with open_runtime(tree, telemetry=[heard]) as runtime, trio.open_nursery() as nursery:
+        supervisor = runtime.supervisor.supervisor("supervisor")
+        await supervisor.terminate_child("slow")
+        nursery.start_soon(supervisor.restart_child, "slow")
+        await trio.sleep(1)
+        c = runtime.ref("c", Counter)
+        with pytest.raises(AgentCrashed):
+            await c.call("boom")
+        assert c.status().state == "restarting"
+        await runtime.stop_agent("c", "enough")
+        await trio.sleep(10)
+        assert supervisor.get_child("c").state == "stopped"
+        assert c.status().reason == Shutdown("enough")
+        assert heard.of(AgentRestarted) == []
+        await supervisor.restart_child("c")
+        assert c.status().state == "running"
