@@ -145,9 +145,12 @@ def migrate(connection: sqlite3.Connection, steps: tuple[Callable[[sqlite3.Conne
 
 def _state(connection: sqlite3.Connection, newest: int = VERSION) -> tuple[int, bool]:
     """The version of a database, and whether it is empty."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # At one instant: another process may be making it now.
+    row = connection.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_user_version, pragma_application_id"
+    )
+    version, application, tables = row.fetchone()
     if tables and application != APPLICATION_ID:
         raise StorageError("the database holds something else, it was not made by prunella")
     if version > newest:
