@@ -161,6 +161,26 @@ async def test_a_database_of_a_newer_release_is_left_as_it_is(path: Path) -> Non
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
 
 
+@pytest.mark.parametrize("number", range(1, 8))  # the seventh begins the transaction that makes it
+def test_a_database_that_another_process_makes_meanwhile_is_ours(tmp_path: Path, number: int) -> None:
+    """Before whichever statement the other one does it."""
+    path = tmp_path / "agents.db"
+    statements = []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            statements.append(sql)
+            if len(statements) == number:
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    _sqlite_schema.set_up(other)
+            return super().execute(sql, *args)
+
+    with closing(sqlite3.connect(path, isolation_level=None, factory=Watched)) as connection:
+        _sqlite_schema.set_up(connection)
+        assert connection.execute("PRAGMA user_version").fetchone() == (_sqlite_schema.VERSION,)
+        assert len(statements) > number
+
+
 def test_a_database_is_brought_to_the_present_all_the_way_or_not_at_all(path: Path) -> None:
     def second(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE dead ADD COLUMN more")
