@@ -127,9 +127,17 @@ async def nursery_start() -> float:
 
 
 async def nursery_start_concurrently() -> float:
+    return await _by_a_hundred_callers(_nursery_start)
+
+
+async def _nursery_start(nursery: trio.Nursery) -> None:
+    await nursery.start(idle_in_a_scope_with_status)
+
+
+async def _by_a_hundred_callers(start: Callable[[trio.Nursery], Awaitable[None]]) -> float:
     async def caller() -> None:
         for _ in range(MANY // 100):
-            await nursery.start(idle_in_a_scope_with_status)
+            await start(nursery)
 
     async with trio.open_nursery() as nursery:
         begin = time.perf_counter()
@@ -169,18 +177,7 @@ async def start_and_wait_by_hand() -> float:
 
 
 async def start_and_wait_by_hand_concurrently() -> float:
-    async def caller() -> None:
-        for _ in range(MANY // 100):
-            await _start_and_wait(nursery)
-
-    async with trio.open_nursery() as nursery:
-        begin = time.perf_counter()
-        async with trio.open_nursery() as callers:
-            for _ in range(100):
-                callers.start_soon(caller)
-        took = time.perf_counter() - begin
-        await _kill(nursery)
-    return took / MANY
+    return await _by_a_hundred_callers(_start_and_wait)
 
 
 async def _start_and_wait(nursery: trio.Nursery) -> None:

@@ -67,10 +67,12 @@ def test_dead_letters_are_told_redriven_and_discarded(here, command, with_dead_l
     assert here.run("storage", "dead", "agents.db", "desk").stdout == ""
 
 
-def test_letters_of_an_agent_that_a_program_runs_are_redriven_for_its_next_start(here, command, with_dead_letters):
-    def own(storage: Storage):
-        return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)
+def own(storage: Storage):
+    """Lets a program run the agent."""
+    return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)
 
+
+def test_letters_of_an_agent_that_a_program_runs_are_redriven_for_its_next_start(here, command, with_dead_letters):
     with_storage(with_dead_letters, own)
     done = here.run("storage", "redrive", "agents.db", "desk")
     assert (done.returncode, done.stdout) == (0, "2 dead letters redriven\n")
@@ -78,9 +80,6 @@ def test_letters_of_an_agent_that_a_program_runs_are_redriven_for_its_next_start
 
 
 def test_an_agent_that_somebody_runs_is_not_forgotten_by_mistake(here, command, database):
-    def own(storage: Storage):
-        return storage.claim(KEY, Code("desk", 1, "", "desk:Desk"), owner="someone", now=datetime.now(UTC), lease=1000)
-
     with_storage(database, own)
     done = here.run("storage", "forget", "agents.db", "desk")
     assert (done.returncode, done.stdout) == (2, "")

@@ -129,15 +129,20 @@ async def test_a_day_without_faults() -> None:
     assert client.errors == []
 
 
-@pytest.mark.parametrize("kind", FaultKind)
-@pytest.mark.parametrize("method", METHODS)
-async def test_any_call_may_fail_in_any_way(method: str, kind: FaultKind) -> None:
+async def days_with(method: str, fault: Callable[[int], Fault]) -> None:
+    """Days in each of which another call of the method fails; the client is told what a storage has to raise."""
     for call in range(1, MOST_CALLS.get(method, 5) + 1):
-        client, storage = await spend_a_day_with(Fault(method, kind, call=call, delay=DELAY))
+        client, storage = await spend_a_day_with(fault(call))
         for error in client.errors:
             assert isinstance(error, StorageUnavailable | CommitFailed), f"call {call}: {error!r}"
         if storage.calls.count(method) < call:
             break
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+@pytest.mark.parametrize("method", METHODS)
+async def test_any_call_may_fail_in_any_way(method: str, kind: FaultKind) -> None:
+    await days_with(method, lambda call: Fault(method, kind, call=call, delay=DELAY))
 
 
 FOREIGN = (OSError(28, "no space left on device"), StorageError("something else"), RuntimeError("what is this?"))
@@ -147,12 +152,7 @@ FOREIGN = (OSError(28, "no space left on device"), StorageError("something else"
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.ERROR_AFTER])
 @pytest.mark.parametrize("method", METHODS)
 async def test_any_call_may_fail_with_any_error(method: str, kind: FaultKind, error: Exception) -> None:
-    for call in range(1, MOST_CALLS.get(method, 5) + 1):
-        client, storage = await spend_a_day_with(Fault(method, kind, call=call, error=error))
-        for told in client.errors:
-            assert isinstance(told, StorageUnavailable | CommitFailed), f"call {call}: {told!r}"
-        if storage.calls.count(method) < call:
-            break
+    await days_with(method, lambda call: Fault(method, kind, call=call, error=error))
 
 
 faults = st.builds(

@@ -223,7 +223,7 @@ class Tree:
             return self._interrupt
         if error is not None:
             if failed is not None:
-                _put_behind(error, failed)
+                _give_context(error, failed)
             return error
         return failed
 
@@ -281,7 +281,7 @@ def _still_running(live: LiveSupervisor) -> list[str]:
     return paths
 
 
-def _put_behind(error: BaseException, other: BaseException) -> None:
+def _give_context(error: BaseException, other: BaseException) -> None:
     """Makes `other`, which is new, the context of `error`, and what was it before the context of `other`."""
     other.__context__ = error.__context__
     error.__context__ = other
